@@ -1,0 +1,1 @@
+"""Runs many slow, limited, failing calls as fast as their limits allow, and loses none."""

@@ -1,0 +1,268 @@
+"""The words of Headrace as frozen values: calls, replies, outcomes, limits.
+
+Times ending in `_at` are UTC seconds since 1970, times ending in `_s` are
+durations in seconds, `deadline` is on the monotonic clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from enum import IntEnum, StrEnum
+from typing import Any, Literal
+
+import msgspec
+
+from headrace.errors import ErrorCode
+
+
+class Priority(IntEnum):
+    """How urgent a job is; a larger number goes first."""
+
+    LOW = 0
+    NORMAL = 1
+    HIGH = 2
+    URGENT = 3
+
+    @classmethod
+    def parse(cls, word: str) -> Priority:
+        """Return the priority named `word`.
+
+        Raises:
+            ValueError: an unknown word; never silently normal.
+        """
+        try:
+            return cls[word.upper()]
+        except KeyError:
+            allowed = ", ".join(p.name.lower() for p in cls)
+            raise ValueError(f"priority {word!r} is none of {allowed}") from None
+
+
+class ItemState(StrEnum):
+    """Where an item is; see the drawing in docs/design.md."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+    SKIPPED = "skipped"
+
+
+ITEM_ENDS = frozenset(
+    {
+        ItemState.SUCCEEDED,
+        ItemState.FAILED,
+        ItemState.CANCELLED,
+        ItemState.EXPIRED,
+        ItemState.SKIPPED,
+    }
+)
+
+
+class Usage(msgspec.Struct, frozen=True, gc=False):
+    """Tokens as the provider counted them."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+    @property
+    def total_tokens(self) -> int:
+        return self.input_tokens + self.output_tokens
+
+
+class Quota(msgspec.Struct, frozen=True, gc=False):
+    """What a provider's headers say of one of its limits."""
+
+    dimension: str
+    """`calls`, `tokens`, `input_tokens` or `output_tokens`."""
+    limit: float | None = None
+    remaining: float | None = None
+    reset_s: float | None = None
+
+
+class Trace(msgspec.Struct, gc=False):
+    """Where the time of one item went; the layers add to it as the item passes.
+
+    Invariant: the parts add up to the item's sojourn time.
+    """
+
+    attempts: int = 0
+    """Attempts that counted against `max_attempts`."""
+    tries: int = 0
+    """Calls really made, also those that spent no attempt."""
+    queued_s: float = 0.0
+    rate_s: float = 0.0
+    slot_s: float = 0.0
+    endpoint_s: float = 0.0
+    backoff_s: float = 0.0
+    in_flight_s: float = 0.0
+    recording_s: float = 0.0
+    endpoint: str = ""
+
+
+class Cost(msgspec.Struct, frozen=True, gc=False):
+    """What one call takes from the limits, estimated before it is sent."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+    @property
+    def tokens(self) -> int:
+        return self.input_tokens + self.output_tokens
+
+
+NO_COST = Cost()
+
+
+class Call(msgspec.Struct, frozen=True):
+    """One request we want answered."""
+
+    id: str
+    """`<job>-<seq>`; each try is sent as `<job>-<seq>-<try>`."""
+    index: int
+    payload: Any
+    """What the provider understands: an `HttpRequest`, or a function's argument."""
+    trace: Trace
+    model: str = ""
+    flow: str = ""
+    """Who asks: tenant and job; the gate is fair between flows of one priority."""
+    priority: Priority = Priority.NORMAL
+    cost: Cost = NO_COST
+    deadline: float | None = None
+    """Monotonic seconds after which an answer is of no use."""
+    repeatable: bool = True
+    """May it be sent again when it is unknown whether it was carried out?"""
+
+
+class Reply(msgspec.Struct):
+    """What came back: a body, or a stream of chunks that owns its permits."""
+
+    body: Any = None
+    chunks: AsyncIterator[bytes] | None = None
+    usage: Usage | None = None
+    status: int | None = None
+    request_id: str | None = None
+    quotas: tuple[Quota, ...] = ()
+
+
+Handler = Callable[[Call], Awaitable[Reply]]
+"""The one waist: everything that answers a call has this form."""
+
+Layer = Callable[[Handler], Handler]
+"""Something around a handler: retry, gate, cache, …"""
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """Why an item did not succeed."""
+
+    code: ErrorCode
+    message: str
+    status: int | None = None
+    body: bytes | None = None
+    request_id: str | None = None
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """How one item ended; every item has exactly one."""
+
+    id: str
+    """The user's name for it (`custom_id`), or its index as text."""
+    index: int
+    state: ItemState
+    value: Any = None
+    """The answer of a succeeded item: bytes over HTTP, else the function's result."""
+    failure: Failure | None = None
+    usage: Usage | None = None
+    status: int | None = None
+    request_id: str | None = None
+    trace: Trace = msgspec.field(default_factory=Trace)
+    number: int = 0
+    """Position among the job's outcomes, from 1; 0 in memory."""
+
+    @property
+    def ok(self) -> bool:
+        """Did it succeed?"""
+        return self.state is ItemState.SUCCEEDED
+
+    @property
+    def attempts(self) -> int:
+        return self.trace.attempts
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """What one endpoint may be asked for; None means no limit is known.
+
+    Args:
+        in_flight: calls at the same moment, >= 1.
+        calls_per_minute: calls started in any 60 s, > 0.
+        tokens_per_minute: tokens reserved in any 60 s, > 0.
+        jitter_s: how much later than it started a call may reach the provider.
+        token_accounting: `reserved` if the provider keeps what it estimated,
+            `actual` if it charges what was used.
+
+    Raises:
+        ValueError: a number outside its range.
+    """
+
+    in_flight: int = 32
+    calls_per_minute: float | None = None
+    tokens_per_minute: float | None = None
+    jitter_s: float = 0.2
+    token_accounting: Literal["reserved", "actual"] = "reserved"
+
+    def __post_init__(self) -> None:
+        if self.in_flight < 1:
+            raise ValueError(f"in_flight {self.in_flight} is less than 1")
+        for name in ("calls_per_minute", "tokens_per_minute"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"{name} {value} is not above 0")
+        if not 0 <= self.jitter_s <= 60:
+            raise ValueError(f"jitter_s {self.jitter_s} is not between 0 and 60")
+
+
+class Retry(msgspec.Struct, frozen=True):
+    """How often and how patiently a call is tried again.
+
+    Args:
+        max_attempts: attempts in all, the first included, >= 1. Being throttled and
+            waiting for a sick endpoint spend none.
+        cap_s: longest back-off of our own choice; a provider's `Retry-After` may be longer.
+        total_s: time limit of one item over all its attempts; None = no limit.
+
+    Raises:
+        ValueError: a number outside its range.
+    """
+
+    max_attempts: int = 5
+    cap_s: float = 30.0
+    total_s: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.max_attempts < 1:
+            raise ValueError(f"max_attempts {self.max_attempts} is less than 1")
+        if not self.cap_s > 0:
+            raise ValueError(f"cap_s {self.cap_s} is not above 0")
+        if self.total_s is not None and not self.total_s > 0:
+            raise ValueError(f"total_s {self.total_s} is not above 0")
+
+
+class Endpoint(msgspec.Struct, frozen=True):
+    """Where calls may go.
+
+    Args:
+        name: shown to people; unique in its pool.
+        base_url: scheme, host, port and path prefix, without a trailing `/v1`; empty
+            for functions.
+        key_env: name of the environment variable that holds the key, if any.
+        headers: sent with each call; never hold a key.
+        weight: share of the work beside the other endpoints, > 0.
+    """
+
+    name: str
+    base_url: str = ""
+    key_env: str | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+    limits: Limits = Limits()
+    weight: float = 1.0
