@@ -86,7 +86,7 @@ class CallError(HeadraceError):
 
     default_code = ErrorCode.BAD_CALL
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  an error is a record: all but the message optional
         self,
         message: str,
         *,

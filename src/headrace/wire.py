@@ -18,7 +18,7 @@ class HttpRequest(msgspec.Struct, frozen=True):
 
 class _Stored(msgspec.Struct, frozen=True, omit_defaults=True):
     path: str
-    body: msgspec.Raw = msgspec.Raw()
+    body: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     method: str = "POST"
     headers: tuple[tuple[str, str], ...] = ()
 
@@ -29,7 +29,7 @@ _decode = msgspec.json.Decoder(_Stored).decode
 
 def encode_request(request: HttpRequest) -> bytes:
     """Return the bytes a store keeps; the body stands in them as it was written."""
-    body = msgspec.Raw() if request.body is None else msgspec.Raw(request.body)
+    body = msgspec.UNSET if request.body is None else msgspec.Raw(request.body)
     return _encode(_Stored(request.path, body, request.method, request.headers))
 
 
@@ -40,5 +40,5 @@ def decode_request(stored: bytes) -> HttpRequest:
         ValueError: these bytes are no stored request.
     """
     found = _decode(stored)
-    body = bytes(found.body) or None
+    body = None if found.body is msgspec.UNSET else bytes(found.body)
     return HttpRequest(found.path, body, found.method, found.headers)
