@@ -22,6 +22,7 @@ HeadraceError
 │   └── BudgetSpent        which budget, how much
 ├── JobError               NotFound, WrongState, LeaseLost, DuplicateItem
 ├── StoreError             database unreachable, locked, full or corrupt
+├── OutputError            an output file cannot be written: OutputLocked, OutputClosed
 └── UpstreamDown           no endpoint has answered for longer than we wait
 ```
 """
@@ -229,6 +230,22 @@ class LeaseLost(JobError):
 
 class StoreError(HeadraceError):
     """The database is unreachable, locked, full or corrupt; nothing is lost."""
+
+
+class OutputError(HeadraceError):
+    """An output file cannot be written; the message names it, and nothing is lost."""
+
+
+class OutputLocked(OutputError):
+    """Another process, `pid` if it is known, writes to this output."""
+
+    def __init__(self, message: str, *, pid: int | None) -> None:
+        super().__init__(message)
+        self.pid = pid
+
+
+class OutputClosed(OutputError):
+    """Whoever read our standard output has gone."""
 
 
 class UpstreamDown(HeadraceError):
