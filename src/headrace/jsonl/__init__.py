@@ -1,1 +1,1 @@
-
+"""Batch files: requests come in by lines of JSON, outcomes go out by lines of JSON."""
