@@ -1,0 +1,16 @@
+"""Anthropic's API of messages."""
+
+from __future__ import annotations
+
+from headrace.providers.dialects.llm import LlmDialect
+
+API_VERSION = "2023-06-01"
+"""Source: Anthropic's API reference, "Versions"; a line's header may state another."""
+
+
+def _auth(key: str | None) -> tuple[tuple[str, str], ...]:
+    version = ("anthropic-version", API_VERSION)
+    return (version,) if key is None else (("x-api-key", key), version)
+
+
+ANTHROPIC = LlmDialect("anthropic", _auth)
