@@ -26,6 +26,8 @@ _EPOCH_MS = 1e11
 
 def number(text: str) -> float | None:
     """Return a decimal number that is not negative; None if `text` is none."""
+    if text.isdecimal() and len(text) <= 20:
+        return float(text)
     text = text.strip()
     if len(text) > 20 or not _NUMBER.fullmatch(text):
         return None

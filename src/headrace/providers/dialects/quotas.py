@@ -17,20 +17,33 @@ from headrace.model import Quota
 from headrace.providers.dialects.dialect import Headers
 from headrace.providers.dialects.durations import number, reset_s
 
-_X = (
-    ("calls", "-requests"),
-    ("tokens", "-tokens"),
-    ("tokens", "-tokens-minute"),  # Cerebras, Mistral
-    ("calls", "-requests-minute"),
-    ("input_tokens", "-input-tokens"),
-    ("output_tokens", "-output-tokens"),
-)
-_ANTHROPIC = (
-    ("calls", "requests"),
-    ("tokens", "tokens"),
-    ("input_tokens", "input-tokens"),
-    ("output_tokens", "output-tokens"),
-)
+_FIELDS = ("limit", "remaining", "reset")
+_WORDS = {
+    "requests": "calls",
+    "tokens": "tokens",
+    "input-tokens": "input_tokens",
+    "output-tokens": "output_tokens",
+}
+_THREE = ""
+"""Stands for the dimension that the three headers do not name: calls."""
+
+
+def _places() -> dict[str, tuple[str, int]]:
+    """Map each header's name to the dimension and the field that it tells."""
+    places: dict[str, tuple[str, int]] = {}
+    for index, field in enumerate(_FIELDS):
+        for word, dimension in _WORDS.items():
+            for name in (
+                f"x-ratelimit-{field}-{word}",
+                f"x-ratelimit-{field}-{word}-minute",  # Cerebras, Mistral
+                f"anthropic-ratelimit-{word}-{field}",
+            ):
+                places[name] = (dimension, index)
+        places[f"ratelimit-{field}"] = places[f"x-ratelimit-{field}"] = (_THREE, index)
+    return places
+
+
+_PLACES = _places()
 _MINUTE_S = 60.0
 _MEMBER = re.compile(r'[^,"]*(?:"[^"]*"[^,"]*)*')
 _PARAMETER = re.compile(r"(\w+)\s*=\s*\"?([\d.]+)\"?")
@@ -42,88 +55,42 @@ def read_quotas(headers: Headers, now: float) -> tuple[Quota, ...]:
     A `limit` is per minute; one whose period is stated and another, or is not to be
     known, is left out, while what remains of it and its reset are told.
     """
-    if not any("ratelimit" in name.lower() for name in headers):
+    told: dict[str, list[str | None]] = {}
+    for name, value in headers.items():  # on every answer: one pass, few look-ups
+        place = _PLACES.get(name.lower())
+        if place is not None:
+            told.setdefault(place[0], [None, None, None])[place[1]] = value
+    structured = headers.get("ratelimit")
+    if not told and structured is None:
         return ()
-    found: dict[str, Quota] = {}
-    for quota in (
-        *_read_x(headers, now),
-        *_read_anthropic(headers, now),
-        *_read_structured(headers),
-        *_read_three(headers, now),
-    ):
-        found.setdefault(quota.dimension, quota)
+    found = {name: _quota(name, values, now) for name, values in told.items() if name}
+    if structured is not None:
+        for quota in _read_structured(structured, headers.get("ratelimit-policy", "")):
+            found.setdefault(quota.dimension, quota)
+    if _THREE in told:
+        _, remaining, reset = told[_THREE]  # the period of the limit is not stated
+        found.setdefault("calls", _quota("calls", [None, remaining, reset], now))
     return tuple(found.values())
 
 
-def _read_x(headers: Headers, now: float) -> list[Quota]:
-    return [
-        quota
-        for dimension, tail in _X
-        if (
-            quota := _quota(
-                dimension,
-                headers.get(f"x-ratelimit-limit{tail}"),
-                headers.get(f"x-ratelimit-remaining{tail}"),
-                headers.get(f"x-ratelimit-reset{tail}"),
-                now,
-            )
-        )
-    ]
+def _quota(dimension: str, values: list[str | None], now: float) -> Quota:
+    limit, remaining, reset = values
+    return Quota(
+        dimension,
+        None if limit is None else number(limit),
+        None if remaining is None else number(remaining),
+        None if reset is None else reset_s(reset, now),
+    )
 
 
-def _read_anthropic(headers: Headers, now: float) -> list[Quota]:
-    return [
-        quota
-        for dimension, word in _ANTHROPIC
-        if (
-            quota := _quota(
-                dimension,
-                headers.get(f"anthropic-ratelimit-{word}-limit"),
-                headers.get(f"anthropic-ratelimit-{word}-remaining"),
-                headers.get(f"anthropic-ratelimit-{word}-reset"),
-                now,
-            )
-        )
-    ]
-
-
-def _read_three(headers: Headers, now: float) -> list[Quota]:
-    for prefix in ("ratelimit", "x-ratelimit"):
-        quota = _quota(
-            "calls",
-            None,  # its period is not stated
-            headers.get(f"{prefix}-remaining"),
-            headers.get(f"{prefix}-reset"),
-            now,
-        )
-        if quota is not None:
-            return [quota]
-    return []
-
-
-def _quota(
-    dimension: str,
-    limit: str | None,
-    remaining: str | None,
-    reset: str | None,
-    now: float,
-) -> Quota | None:
-    most = None if limit is None else number(limit)
-    left = None if remaining is None else number(remaining)
-    again_s = None if reset is None else reset_s(reset, now)
-    if most is None and left is None and again_s is None:
-        return None
-    return Quota(dimension, most, left, again_s)
-
-
-def _read_structured(headers: Headers) -> list[Quota]:
+def _read_structured(text: str, policy_text: str) -> list[Quota]:
     """Read both forms of the IETF draft's `RateLimit`.
 
     Source: draft-ietf-httpapi-ratelimit-headers, versions 3 to 10.
     """
-    policies = dict(_members(headers.get("ratelimit-policy", "")))
+    policies = dict(_members(policy_text))
     found = []
-    for name, state in _members(headers.get("ratelimit", "")):
+    for name, state in _members(text):
         policy = policies.get(name, {})
         per_minute = policy.get("w") == _MINUTE_S
         found.append(
@@ -134,7 +101,7 @@ def _read_structured(headers: Headers) -> list[Quota]:
                 state.get("t"),
             )
         )
-    return found or _read_former(headers.get("ratelimit", ""))
+    return found or _read_former(text)
 
 
 def _read_former(text: str) -> list[Quota]:
