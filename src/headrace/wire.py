@@ -68,6 +68,8 @@ _decode = msgspec.json.Decoder(_Stored).decode
 
 def encode_request(request: HttpRequest) -> bytes:
     """Return the bytes a store keeps; the body stands in them as it was written."""
+    if request.method == "POST" and request.body is not None and not request.headers:
+        return b'{"path":%b,"body":%b}' % (_encode(request.path), request.body)
     body = msgspec.UNSET if request.body is None else msgspec.Raw(request.body)
     return _encode(_Stored(request.path, body, request.method, request.headers))
 

@@ -22,6 +22,7 @@ from headrace.jsonl.reading import Oversized
 from headrace.wire import HttpRequest, check_path
 
 _OPEN_BRACE = ord("{")
+_NEVER_DEEP_BYTES = 2 * MAX_DEPTH
 _PUNCTUATION = len('{"custom_id": "", "method": "", "url": "", "body": }')
 """What stands around the values, if no field stands twice (that adds more)."""
 
@@ -49,6 +50,7 @@ class LineParser:
         self._file = file
         self._rules = rules
         self._max_line_bytes = max_line_bytes
+        self._model = rules.model
         self._is_llm = rules.dialect == "llm"
         self._good_path = ""
 
@@ -63,40 +65,35 @@ class LineParser:
             given = f"a line of {line.size:,} bytes"
             allowed = f"at most {self._max_line_bytes:,} (--max-line-bytes)"
             return BadLine(self._file, number, "", given, allowed)
-        return self._fast(line) or self._careful(line, number)
-
-    def _fast(self, line: bytes) -> tuple[str, HttpRequest] | None:
         try:
             found = _decode(line)
         except (ValueError, RecursionError):
-            return None
-        body = bytes(found.body)
-        if not (
+            return self._careful(line, number)
+        custom_id, url, body = found.custom_id, found.url, bytes(found.body)
+        around = len(line) - len(body) - len(custom_id) - len(url) - len("POST")
+        if (
             self._is_llm
-            and body[0] == _OPEN_BRACE
             and found.method == "POST"
-            and self._is_good(found, len(line) - len(body))
-            and b'"stream"' not in body
-            and (line.isascii() or _is_utf8(line))
-            and not _may_be_deep(body)
-        ):
-            return None
-        if self._rules.model:
-            body = with_model(body, self._rules.model)
-        return found.custom_id, HttpRequest(found.url, body)
-
-    def _is_good(self, found: _Line, around_bytes: int) -> bool:
-        custom_id, url = found.custom_id, found.url
-        if url != self._good_path:
-            if check_path(url) is not None:
-                return False
-            self._good_path = url
-        name_bytes = len(custom_id if custom_id.isascii() else custom_id.encode())
-        return (
-            0 < len(custom_id) <= MAX_CUSTOM_ID_CHARS
+            and body[0] == _OPEN_BRACE
+            and 0 < len(custom_id) <= MAX_CUSTOM_ID_CHARS
             and "\0" not in custom_id
-            and around_bytes - name_bytes - len(url) - len("POST") <= _PUNCTUATION
-        )
+            and (url == self._good_path or self._is_good(url))
+            and body.find(b'"stream"') < 0
+            and (len(body) <= _NEVER_DEEP_BYTES or not _may_be_deep(body))
+            and (around <= _PUNCTUATION or around <= _PUNCTUATION + _extra(custom_id))
+            and (line.isascii() or _is_utf8(line))
+        ):
+            if self._model:
+                body = with_model(body, self._model)
+            return custom_id, HttpRequest(url, body)
+        return self._careful(line, number)
+
+    def _is_good(self, path: str) -> bool:
+        """Check a path, and remember it: the next line will have the same."""
+        good = check_path(path) is None
+        if good:
+            self._good_path = path
+        return good
 
     def _careful(
         self, line: bytes, number: int
@@ -116,6 +113,11 @@ class LineParser:
             )
 
 
+def _extra(text: str) -> int:
+    """Return how many bytes more than characters a text has."""
+    return len(text.encode()) - len(text)
+
+
 def _is_utf8(line: bytes) -> bool:
     try:
         line.decode()
@@ -125,9 +127,7 @@ def _is_utf8(line: bytes) -> bool:
 
 
 def _may_be_deep(body: bytes) -> bool:
-    """Say whether JSON could be nested too deep; cheap for what is short."""
-    if len(body) <= 2 * MAX_DEPTH:
-        return False
+    """Say whether JSON could be nested too deep."""
     return body.count(b"[") + body.count(b"{") >= MAX_DEPTH
 
 
