@@ -120,6 +120,8 @@ class Job(msgspec.Struct, frozen=True):
     deadline_at: float | None = None
     started_at: float | None = None
     ended_at: float | None = None
+    ending: JobState = JobState.COMPLETED
+    """The end that `cancelling` and `finalizing` lead to."""
     pause_reason: str = ""
     error: str = ""
     """Why the job itself failed, for people."""

@@ -83,8 +83,8 @@ class Intake(Protocol):
 class Jobs(Protocol):
     """What can be seen of jobs."""
 
-    async def job(self, ref: str) -> Job | None:
-        """Return the job with that id or name."""
+    async def job(self, ref: str | int) -> Job | None:
+        """Return the job with that id, name or number."""
         ...
 
     async def jobs(self, limit: int = 50, before: int | None = None) -> list[Job]:
@@ -189,6 +189,14 @@ class Leases(Protocol):
         """
         ...
 
+    async def reclaim(self, job: int) -> int:
+        """Queue the running items of one job again, whoever holds them.
+
+        Only for a caller who knows that their owner is dead; if it is not, fencing
+        makes its writes change nothing. Counts as a rescue. Returns how many.
+        """
+        ...
+
     async def retire(self, epoch: int) -> None:
         """Stop being an owner, and queue again whatever it still holds; idempotent."""
         ...
@@ -249,4 +257,16 @@ class Store(Intake, Jobs, Control, Leases, Records, Protocol):
 
     async def close(self) -> None:
         """Give back connections and threads; idempotent."""
+        ...
+
+
+class Sink(Protocol):
+    """Where committed outcomes are shown: the output files of a run, listeners."""
+
+    def committed(self, job: Job, outcomes: Sequence[Outcome], number: int) -> None:
+        """Show outcomes that are safe in the store; `number` is the last one's."""
+        ...
+
+    def mark(self) -> Mapping[int, Mapping[str, int]]:
+        """Return, by job number, what is certain of the output; may be empty."""
         ...

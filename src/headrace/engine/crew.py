@@ -1,0 +1,94 @@
+"""Long-lived workers: as many as may usefully wait at the gate, sleepers replaced."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from headrace.engine.shutdown import Drained
+
+MAX_RESTING = 20_000
+"""Items that may back off at the same time, each about 2 KB; more wait their turn."""
+
+Work = Callable[[], Awaitable[bool]]
+"""Takes the next item and does it; returns False if there is none."""
+
+
+def window_of(capacity: int) -> int:
+    """Return how many items may be active for `capacity` slots.
+
+    Source: docs/design.md, "The life of a call", step 3.
+    """
+    return -(-3 * capacity // 2) + 16
+
+
+class Crew:
+    """Runs `work` with up to `window` workers at once, plus those that rest.
+
+    Long-lived workers cost less than a task an item. An item that backs off rests: its
+    worker sleeps and another takes its place, so that waiting starves nobody.
+
+    Args:
+        window: workers that are not resting, >= 1.
+    """
+
+    def __init__(self, window: int) -> None:
+        self._window = window
+        self._naps: set[asyncio.Future[None]] = set()
+        self._drained = False
+        self.resting = 0
+        self._workers = 0
+        self._work: Work | None = None
+        self._group: asyncio.TaskGroup | None = None
+
+    async def rest(self, seconds: float) -> None:
+        """Wait `seconds` without counting as active."""
+        if self._drained:
+            raise Drained
+        nap = asyncio.get_running_loop().create_future()
+        timer = asyncio.get_running_loop().call_later(seconds, _wake, nap)
+        self._naps.add(nap)
+        self.resting += 1
+        if self.resting < MAX_RESTING:
+            self._reinforce()
+        try:
+            await nap
+        finally:
+            timer.cancel()
+            self._naps.discard(nap)
+            self.resting -= 1
+
+    def drain(self) -> None:
+        """Send home whoever rests: their `rest` raises `Drained`, now and later."""
+        self._drained = True
+        for nap in self._naps:
+            if not nap.done():
+                nap.set_exception(Drained())
+
+    async def run(self, work: Work) -> None:
+        """Work until `work` says that there is no more; an error of it ends all."""
+        self._work = work
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            self._reinforce()
+        self._group = None
+
+    def _reinforce(self) -> None:
+        while self._group is not None and self._workers - self.resting < self._window:
+            self._workers += 1
+            self._group.create_task(self._labour())
+
+    async def _labour(self) -> None:
+        assert self._work is not None
+        try:
+            while self._workers - self.resting <= self._window:
+                if not await self._work():
+                    self._group = None
+                    return
+        finally:
+            self._workers -= 1
+
+
+def _wake(nap: asyncio.Future[None]) -> None:
+    if not nap.done():
+        nap.set_result(None)

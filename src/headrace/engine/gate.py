@@ -1,0 +1,268 @@
+"""Decides who goes next, where, and when: the one place where calls wait.
+
+```
+admit ──► nobody waits and there is room ──────────────► ticket
+   └────► queue (priority, fairness, age) ──► pump ──► ticket
+                         ▲ slot freed · rate ticket due · pause over · probe due
+```
+
+Only the first call in order of a lane (one model) may hold a rate reservation in the
+future, and gives it back when a more urgent call comes. Waiting ends by events only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from headrace.clock import Clock
+from headrace.engine.lane import CLASS_WEIGHTS, RATE, SLOT, Lane
+from headrace.engine.placing import Placement
+from headrace.engine.shutdown import Drained
+from headrace.engine.site import LATENESS_S, Site
+from headrace.engine.ticket import Ticket
+from headrace.events import EndpointView, Listener
+from headrace.model import Call, Endpoint
+from headrace.policies.breaker import Breaker
+
+
+class Gate:
+    """Admits calls to a pool of endpoints within all their limits.
+
+    Args:
+        endpoints: where calls may go, at least one, in the user's order.
+        clock: time and chance.
+        listener: told of breakers that move.
+        probe_timeout_s: how long a probe of a sick endpoint may take.
+
+    Invariant: calls in flight, calls started and tokens reserved never exceed the
+    limits of an endpoint; each admission is settled exactly once.
+    """
+
+    def __init__(
+        self,
+        endpoints: Sequence[Endpoint],
+        clock: Clock,
+        listener: Listener,
+        probe_timeout_s: float = 600.0,
+    ) -> None:
+        if not endpoints:
+            raise ValueError("a gate needs at least one endpoint")
+        self.sites = [
+            Site(i, e, Breaker(probe_timeout_s=probe_timeout_s))
+            for i, e in enumerate(endpoints)
+        ]
+        self.clock = clock
+        self.placement = Placement(self.sites, listener)
+        self.waiting = 0
+        self._lanes: dict[str, Lane] = {}
+        self._drained = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
+
+    def admit(self, call: Call) -> Ticket:
+        """Return a ticket to enter with `async with`: it waits for all permits.
+
+        Raises (on entering):
+            LimitExceeded: the call costs more than every endpoint's limit could hold.
+        """
+        return Ticket(self, call)
+
+    @property
+    def capacity(self) -> int:
+        """Calls that may be in flight at once, over all endpoints."""
+        return sum(site.limit.value for site in self.sites)
+
+    @property
+    def in_flight(self) -> int:
+        return sum(site.in_flight for site in self.sites)
+
+    def views(self) -> tuple[EndpointView, ...]:
+        """Return how each endpoint stands, in the user's order."""
+        now = self.clock.monotonic()
+        return tuple(site.view(now) for site in self.sites)
+
+    def binding(self) -> str:
+        """Return what holds the calls back now; `none` if nobody waits.
+
+        `calls` or `tokens` for a rate, `in_flight` for a slot, `endpoint` for health.
+        """
+        lane = next((x for x in self._lanes.values() if len(x.queue)), None)
+        if lane is None:
+            return "none"
+        if lane.reason == RATE:
+            return lane.bound or "calls"
+        return "in_flight" if lane.reason == SLOT else "endpoint"
+
+    # ---- what tickets ask for
+
+    def try_place(self, ticket: Ticket) -> bool:
+        """Give `ticket` all permits at once if nobody is before it; never waits."""
+        if self.waiting or self._drained:
+            return False
+        return self.placement.place(ticket, self.clock.monotonic())
+
+    def enqueue(self, ticket: Ticket) -> tuple[float, float, float]:
+        """Let `ticket` wait; return what its lane had waited by then, by reason."""
+        call = ticket.call
+        if self._drained:
+            raise Drained
+        self.placement.check_fits(ticket)
+        now = self.clock.monotonic()
+        lane = self._lanes.get(call.model)
+        if lane is None:
+            lane = self._lanes[call.model] = Lane(call.model)
+        if not len(lane.queue):
+            lane.since = now
+            lane.passed = self._least_passed()
+        lane.advance(now)
+        retried = call.trace.tries > 0
+        cost = float(call.cost.tokens or 1)
+        lane.queue.push(ticket, call.flow, call.priority, cost, now, front=retried)
+        self.waiting += 1
+        self._pump(now)
+        return (lane.waited[0], lane.waited[1], lane.waited[2])
+
+    def waited(self, ticket: Ticket) -> tuple[float, float, float]:
+        """Return what the ticket's lane has waited up to now, by reason."""
+        lane = self._lanes[ticket.call.model]
+        lane.advance(self.clock.monotonic())
+        return (lane.waited[0], lane.waited[1], lane.waited[2])
+
+    def leave(self, ticket: Ticket) -> None:
+        """Take a waiting ticket out of the queue; what it reserved is given back."""
+        lane = self._lanes[ticket.call.model]
+        now = self.clock.monotonic()
+        lane.advance(now)
+        if lane.head is ticket:
+            lane.give_back()
+        lane.queue.discard(ticket)
+        self.waiting -= 1
+        self._pump(now)
+
+    def ended(self, site: Site) -> None:
+        """A call on `site` ended and its permits are back: let the next one go."""
+        site.in_flight -= 1
+        if self.waiting:
+            self._pump(self.clock.monotonic())
+
+    def withdraw(self, endpoint: str, cost: float) -> float:
+        """Pay for a retry from an endpoint's budget; return seconds to wait first."""
+        for site in self.sites:
+            if site.endpoint.name == endpoint:
+                now = self.clock.monotonic()
+                site.budget, wait_s = site.budget.withdraw(now, cost)
+                return wait_s
+        return 0.0
+
+    def drain(self) -> None:
+        """Send home whoever waits or comes later: their admission raises `Drained`."""
+        self._drained = True
+        now = self.clock.monotonic()
+        for lane in self._lanes.values():
+            lane.give_back()
+            while (ticket := lane.queue.pop(now)) is not None:
+                self.waiting -= 1
+                ticket.refuse(Drained())
+
+    # ---- the pump
+
+    def _pump(self, now: float) -> None:
+        """Hand permits to waiting calls, in order, until none may start now."""
+        self.placement.wake_at = None
+        if len(self._lanes) == 1:
+            for lane in self._lanes.values():
+                while len(lane.queue) and self._advance_lane(lane, now):
+                    pass
+        else:
+            self._pump_lanes(now)
+        self._arm()
+
+    def _pump_lanes(self, now: float) -> None:
+        ready = [lane for lane in self._lanes.values() if len(lane.queue)]
+        while ready:
+            lane = min(ready, key=_passed)
+            if not self._advance_lane(lane, now) or not len(lane.queue):
+                ready.remove(lane)
+        for model in [m for m, x in self._lanes.items() if not len(x.queue)]:
+            if len(self._lanes) > 64 and not self._lanes[model].head:
+                del self._lanes[model]
+
+    def _advance_lane(self, lane: Lane, now: float) -> bool:
+        """Let the first call of a lane go if it may; return whether it went."""
+        ticket = lane.queue.peek(now)
+        if ticket is None:
+            return False
+        lane.advance(now)
+        if lane.head is ticket and self._redeem(lane, ticket, now):
+            return self._hand_over(lane, ticket, now)
+        if lane.head is not None and (lane.head is not ticket or lane.start_at <= now):
+            lane.give_back()
+        if self.placement.place(ticket, now):
+            lane.give_back()
+            return self._hand_over(lane, ticket, now)
+        if lane.head is None:
+            lane.reason, lane.bound = self.placement.reason, self.placement.bound
+            if self.placement.reason == RATE:
+                self._reserve(lane, ticket, now)
+        if lane.head is not None:
+            self.placement.wake(lane.start_at)
+        return False
+
+    def _hand_over(self, lane: Lane, ticket: Ticket, now: float) -> bool:
+        lane.queue.pop(now)
+        lane.passed += 1.0 / CLASS_WEIGHTS[ticket.call.priority]
+        self.waiting -= 1
+        ticket.wake()
+        return True
+
+    def _least_passed(self) -> float:
+        passed = [x.passed for x in self._lanes.values() if len(x.queue)]
+        return min(passed, default=0.0)
+
+    # ---- the head's reservation
+
+    def _reserve(self, lane: Lane, ticket: Ticket, now: float) -> None:
+        """Hold the earliest start of all endpoints where only the rate is in the way."""
+        site = self.placement.earliest(ticket.call, now)
+        if site is not None:
+            lane.hold(ticket, site, now)
+
+    def _redeem(self, lane: Lane, ticket: Ticket, now: float) -> bool:
+        """Start the head on its reservation if its time is here and all else is free."""
+        site = lane.head_site
+        if site is None or not 0 <= now - lane.start_at <= LATENESS_S:
+            return False
+        if not site.has_slot() or site.paused_until(ticket.call.model, now):
+            return False
+        if not self.placement.admit_breaker(site, ticket, now):
+            return False
+        ticket.costs = lane.head_costs
+        lane.head = lane.head_site = None
+        self.placement.start(site, ticket)
+        return True
+
+    # ---- the timer
+
+    def _arm(self) -> None:
+        """Set the one timer to the next moment that can change an answer."""
+        at = self.placement.wake_at
+        if at is None or not self.waiting:
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+            return
+        if self._timer is not None:
+            if self._timer_at == at:
+                return
+            self._timer.cancel()
+        self._timer_at = at
+        self._timer = asyncio.get_running_loop().call_at(at, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        self._pump(self.clock.monotonic())
+
+
+def _passed(lane: Lane) -> float:
+    return lane.passed

@@ -1,0 +1,54 @@
+"""Turns what came of a call into its outcome."""
+
+from __future__ import annotations
+
+from headrace.errors import CallError, ErrorCode, Rejected
+from headrace.model import Call, Failure, ItemState, Outcome, Reply
+
+
+def succeeded(call: Call, name: str, reply: Reply) -> Outcome:
+    """Return the outcome of an answered call."""
+    return Outcome(
+        name,
+        call.index,
+        ItemState.SUCCEEDED,
+        reply.body,
+        None,
+        reply.usage,
+        reply.status,
+        reply.request_id,
+        call.trace,
+    )
+
+
+def failed(call: Call, name: str, error: CallError | Rejected) -> Outcome:
+    """Return the outcome of a call that failed for good or could not be sent."""
+    if isinstance(error, CallError):
+        failure = Failure(
+            error.code, error.message, error.status, error.body, error.request_id
+        )
+    else:
+        failure = Failure(error.code, str(error))
+    return ended(call, name, ItemState.FAILED, failure)
+
+
+def ended(call: Call, name: str, state: ItemState, failure: Failure) -> Outcome:
+    """Return an outcome without an answer."""
+    return Outcome(
+        name,
+        call.index,
+        state,
+        None,
+        failure,
+        None,
+        failure.status,
+        failure.request_id,
+        call.trace,
+    )
+
+
+CANCELLED = Failure(ErrorCode.CANCELLED, "cancelled before it was finished")
+EXPIRED = Failure(
+    ErrorCode.EXPIRED,
+    "This request could not be executed before the completion window expired.",
+)

@@ -1,0 +1,162 @@
+"""Chooses the endpoint of one call and takes all its permits, or says what is missing."""
+
+from __future__ import annotations
+
+from headrace.engine.lane import ENDPOINT, RATE, SLOT
+from headrace.engine.site import Site
+from headrace.engine.ticket import Ticket
+from headrace.errors import LimitExceeded
+from headrace.events import BreakerMoved, Listener
+from headrace.model import Call
+from headrace.policies.balance import Candidate, choose_headroom
+
+
+class Placement:
+    """The endpoints of one gate, and why the last call could not be placed.
+
+    Invariant: permits are taken all or none.
+    """
+
+    def __init__(self, sites: list[Site], listener: Listener) -> None:
+        self.sites = sites
+        self.reason = SLOT
+        self.bound = ""
+        self.wake_at: float | None = None
+        """When a call that could not be placed may be looked at again."""
+        self._listener = listener
+        self._turn = 0
+
+    def breaker_moved(self, site: Site) -> None:
+        """Tell the listener what an endpoint's breaker has come to."""
+        breaker = site.breaker
+        self._listener(BreakerMoved(site.endpoint.name, breaker.state, breaker.reason))
+
+    def place(self, ticket: Ticket, now: float) -> bool:
+        """Take all permits for a call that may start now; all or none."""
+        self.reason, self.bound = ENDPOINT, ""
+        if len(self.sites) == 1:
+            site = self.sites[0]
+            return self._is_eligible(site, ticket, now) and self._take(
+                site, ticket, now
+            )
+        candidates = [
+            Candidate(
+                s.index,
+                s.in_flight,
+                s.limit.value,
+                s.rate.headroom(now),
+                s.endpoint.weight,
+            )
+            for s in self.sites
+            if self._is_eligible(s, ticket, now)
+        ]
+        while candidates:
+            self._turn += 1
+            index = choose_headroom(candidates, self._turn)
+            if index is None:
+                return False
+            if self._take(self.sites[index], ticket, now):
+                return True
+            candidates = [c for c in candidates if c.index != index]
+        return False
+
+    def _is_eligible(self, site: Site, ticket: Ticket, now: float) -> bool:
+        """May this call start here now? If not, note why and when to look again."""
+        call = ticket.call
+        if site.pauses:
+            until = site.paused_until(call.model, now)
+            if until:
+                self.wake(until)
+                self._note(RATE, "calls")
+                return False
+        if not site.has_slot():
+            self._note(SLOT, "")
+            return False
+        if site.rate.dims and not self._rate_allows(site, call, now):
+            return False
+        return self._is_well(site, now)
+
+    def _rate_allows(self, site: Site, call: Call, now: float) -> bool:
+        costs = site.rate.costs(call.cost.tokens)
+        if site.rate.fits(costs):
+            return False
+        at = site.rate.earliest(now, costs)
+        if at <= now:
+            return True
+        self.wake(at)
+        self._note(RATE, site.rate.binding(now, costs))
+        return False
+
+    def _is_well(self, site: Site, now: float) -> bool:
+        """Is the endpoint not cut off? If it is, note when to look again."""
+        retry_at = site.breaker.retry_at
+        if site.breaker.state != "open" or retry_at is None or retry_at <= now:
+            return True
+        self.wake(retry_at)
+        return False
+
+    def _take(self, site: Site, ticket: Ticket, now: float) -> bool:
+        if not self.admit_breaker(site, ticket, now):
+            return False
+        if site.rate.dims:
+            ticket.costs = site.rate.costs(ticket.call.cost.tokens)
+            site.rate, _ = site.rate.reserve(now, ticket.costs)
+        self.start(site, ticket)
+        return True
+
+    def start(self, site: Site, ticket: Ticket) -> None:
+        site.in_flight += 1
+        if site.in_flight > site.peak:
+            site.peak = site.in_flight
+        ticket.site = site
+
+    def admit_breaker(self, site: Site, ticket: Ticket, now: float) -> bool:
+        before = site.breaker.state
+        site.breaker, permit = site.breaker.admit(now)
+        if site.breaker.state != before:
+            self.breaker_moved(site)
+        if permit is None:
+            if site.breaker.retry_at is not None:
+                self.wake(site.breaker.retry_at)
+            return False
+        ticket.permit = permit
+        return True
+
+    def _note(self, reason: int, bound: str) -> None:
+        """Remember the weakest reason: a slot before a rate before health."""
+        if self.reason == ENDPOINT or reason == SLOT:
+            self.reason, self.bound = reason, bound
+
+    def check_fits(self, ticket: Ticket) -> None:
+        tight = [s.rate.fits(s.costs(ticket.call.cost)) for s in self.sites]
+        if all(tight):
+            raise LimitExceeded(
+                f"call {ticket.call.id} needs {ticket.call.cost.tokens} tokens, more "
+                f"than the limit of {tight[0]} a minute can ever hold; "
+                "raise the limit or ask for fewer tokens"
+            )
+
+    def earliest(self, call: Call, now: float) -> Site | None:
+        """Return the endpoint where only the rate is in the way, and the shortest."""
+        best: Site | None = None
+        best_at = 0.0
+        for site in self.sites:
+            costs = site.costs(call.cost)
+            if not site.has_slot() or not _may_try(site, call, costs, now):
+                continue
+            at = site.rate.earliest(now, costs)
+            if best is None or at < best_at:
+                best, best_at = site, at
+        return best
+
+    def wake(self, at: float) -> None:
+        """Note a moment at which an answer may change."""
+        if self.wake_at is None or at < self.wake_at:
+            self.wake_at = at
+
+
+def _may_try(site: Site, call: Call, costs: tuple[float, ...], now: float) -> bool:
+    """Is nothing but the rate in the way on this endpoint?"""
+    if site.rate.fits(costs) or site.paused_until(call.model, now):
+        return False
+    return site.breaker.state != "open"

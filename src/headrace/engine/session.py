@@ -1,0 +1,214 @@
+"""One process at work on a store: owner, heartbeat, dispatchers, recorder, chores."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Coroutine, Sequence
+from typing import Any
+
+import msgspec
+
+from headrace.clock import Clock
+from headrace.engine.dispatcher import Dispatcher, Served, stopped_state
+from headrace.engine.heartbeat import LEASE_S, Heartbeat
+from headrace.engine.recorder import Recorder
+from headrace.engine.shutdown import Shutdown
+from headrace.engine.vigil import Vigil
+from headrace.errors import LeaseLost, UpstreamDown
+from headrace.events import JobMoved as JobMovedEvent
+from headrace.events import Listener, TryFailed
+from headrace.jobs import JOB_ENDS, Job, JobState
+from headrace.ports import Sink, Store
+
+_CHORES_S = 1.0
+_OVER = JOB_ENDS | {JobState.FINALIZING}
+
+
+class SessionTools(msgspec.Struct, frozen=True):
+    """What a session works with."""
+
+    store: Store
+    clock: Clock
+    sink: Sink
+    listener: Listener
+    shutdown: Shutdown
+    vigil: Vigil | None = None
+    lease_s: float = LEASE_S
+    max_rescues: int = 5
+    """An item whose owner died so often while it ran is failed as poisoned."""
+
+
+class Session:
+    """Runs the items of some routes until a job is over, or until asked to stop.
+
+    Args:
+        served: the routes.
+        tools: see there.
+        until: the job to finish; None serves for ever, and concludes jobs as they end.
+    """
+
+    def __init__(
+        self, served: Sequence[Served], tools: SessionTools, until: Job | None = None
+    ) -> None:
+        self._served = served
+        self._tools = tools
+        self._until = until
+        self._dispatchers: list[Dispatcher] = []
+        self._down: UpstreamDown | None = None
+        self._over = asyncio.Event()
+        self._finalizing: set[int] = set()
+
+    async def run(self) -> None:
+        """Work; return when the job is over or the shutdown is complete.
+
+        Raises:
+            UpstreamDown: nothing was recorded as failed for it; resumable.
+            StoreError: the database failed; what is not recorded is made again.
+        """
+        while True:
+            try:
+                await self._run_owner()
+            except LeaseLost:
+                if self._tools.shutdown.draining.is_set():
+                    return
+            else:
+                if self._down is not None:
+                    raise self._down
+                return
+
+    def look(self) -> None:
+        """There may be new work in the store."""
+        for dispatcher in self._dispatchers:
+            dispatcher.look()
+
+    def note_try(self, event: TryFailed) -> None:
+        """Keep a failed try for its item's record."""
+        for dispatcher in self._dispatchers:
+            dispatcher.note_try(event)
+
+    async def _run_owner(self) -> None:
+        store, lease_s = self._tools.store, self._tools.lease_s
+        epoch = await store.register(socket.gethostname(), os.getpid(), lease_s)
+        heartbeat = Heartbeat(store.pulse(epoch, lease_s), lease_s)
+        heartbeat.start()
+        try:
+            await self._work_as(epoch, heartbeat)
+        except BaseExceptionGroup as group:
+            raise _first(group) from group
+        finally:
+            await heartbeat.stop()
+            await store.retire(epoch)
+
+    async def _work_as(self, epoch: int, heartbeat: Heartbeat) -> None:
+        tools = self._tools
+        recorder = Recorder(tools.store, epoch, tools.sink, self._job_moved)
+        self._dispatchers = [
+            Dispatcher(s, tools.store, epoch, heartbeat, recorder, tools.clock)
+            for s in self._served
+        ]
+        async with asyncio.TaskGroup() as group:
+            recording = group.create_task(recorder.run())
+            running = [group.create_task(d.run()) for d in self._dispatchers]
+            aside = [group.create_task(x) for x in self._companions(heartbeat, running)]
+            await asyncio.wait(running)
+            recorder.close()
+            await asyncio.wait([recording])
+            for task in aside:
+                task.cancel()
+
+    def _companions(
+        self, heartbeat: Heartbeat, running: list[asyncio.Task[None]]
+    ) -> list[Coroutine[Any, Any, None]]:
+        found = [
+            self._hear_news(heartbeat),
+            self._do_chores(),
+            self._await_shutdown(running),
+        ]
+        if self._until is not None:
+            found.append(self._await_end())
+        if self._tools.vigil is not None:
+            found.append(self._watch_upstream(self._tools.vigil, running))
+        return found
+
+    # ---- what ends a session
+
+    async def _await_end(self) -> None:
+        await self._over.wait()
+        for dispatcher in self._dispatchers:
+            dispatcher.finish()
+
+    async def _await_shutdown(self, running: list[asyncio.Task[None]]) -> None:
+        await self._tools.shutdown.draining.wait()
+        for dispatcher in self._dispatchers:
+            dispatcher.drain()
+        await self._tools.shutdown.cancelling.wait()
+        for task in running:
+            task.cancel()
+
+    async def _watch_upstream(
+        self, vigil: Vigil, running: list[asyncio.Task[None]]
+    ) -> None:
+        self._down = await vigil.wait_down()
+        for task in running:
+            task.cancel()
+
+    def _job_moved(self, job: Job) -> None:
+        self._tools.listener(JobMovedEvent(job.id, job.state, job.version))
+        if self._until is not None:
+            if job.number == self._until.number and job.state in _OVER:
+                self._over.set()
+        elif job.state is JobState.FINALIZING:
+            self._finalizing.add(job.number)
+
+    # ---- news and chores
+
+    async def _hear_news(self, heartbeat: Heartbeat) -> None:
+        while True:
+            await heartbeat.wait_beat()
+            for number, state in heartbeat.states.items():
+                if state is JobState.CANCELLING:
+                    await self._stop_job(number)
+                elif state is JobState.PAUSED:
+                    for dispatcher in self._dispatchers:
+                        await dispatcher.release_job(number)
+
+    async def _stop_job(self, number: int) -> None:
+        job = await self._tools.store.job(number)
+        if job is None:
+            return
+        for dispatcher in self._dispatchers:
+            dispatcher.stop_job(number, stopped_state(job))
+
+    async def _do_chores(self) -> None:
+        tools = self._tools
+        next_rescue_at = 0.0
+        while True:
+            now = tools.clock.monotonic()
+            if now >= next_rescue_at:
+                next_rescue_at = now + tools.lease_s / 5
+                if await tools.store.rescue(tools.max_rescues):
+                    self.look()
+            while await tools.store.sweep():
+                pass
+            await self._note_ends()
+            await tools.clock.sleep(_CHORES_S)
+
+    async def _note_ends(self) -> None:
+        store = self._tools.store
+        if self._until is not None:
+            job = await store.job(self._until.number)
+            if job is None or job.state in _OVER:
+                self._over.set()
+        for number in list(self._finalizing):
+            self._job_moved(await store.conclude(number))
+            self._finalizing.discard(number)
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return the error that ended a group: the first that is no group itself."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

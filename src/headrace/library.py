@@ -1,0 +1,215 @@
+"""The Python face in memory: run a function over many items."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    Awaitable,
+    Callable,
+    Iterable,
+)
+from contextlib import aclosing
+from typing import Any
+
+import msgspec
+
+from headrace.app import Backend, Built, RouteTools, build, function_provider, unheard
+from headrace.clock import Clock, SystemClock
+from headrace.engine.meter import INTERVAL_S, Meter
+from headrace.engine.runner import Runner, RunTools
+from headrace.events import Progress
+from headrace.model import Call, Cost, Endpoint, Limits, Outcome, Retry, Trace
+
+ProgressCallback = Callable[[Progress], Awaitable[None] | None]
+Items = Iterable[Any] | AsyncIterable[Any]
+
+_ORDER_WINDOW = 4_096
+"""Outcomes that may wait for an earlier one when they are asked for in order."""
+
+
+class Options(msgspec.Struct, frozen=True):
+    """How a run in memory goes about its work.
+
+    Args:
+        limits: calls at once, calls and tokens a minute.
+        retry: how often a call is tried.
+        timeout_s: time limit of one attempt.
+        deadline_s: time limit of the whole run; what is not finished then expires.
+        backend: where the function runs; `auto`: a coroutine in the loop, else threads.
+        tokens: estimates the tokens of an item, for `Limits.tokens_per_minute`.
+        progress: told how the run stands, at most ten times a second and at the end; a
+            coroutine function is awaited aside. Its own error never harms the run.
+        clock: time and chance.
+    """
+
+    limits: Limits = Limits()
+    retry: Retry = Retry()
+    timeout_s: float = 600.0
+    deadline_s: float | None = None
+    backend: Backend = "auto"
+    tokens: Callable[[Any], int] | None = None
+    progress: ProgressCallback | None = None
+    clock: Clock | None = None
+
+
+async def stream(
+    function: Callable[[Any], Any] | str,
+    items: Items,
+    *,
+    ordered: bool = False,
+    **options: Any,
+) -> AsyncGenerator[Outcome, None]:
+    """Call `function` with each item and yield the outcomes as they come.
+
+    One item's failure is an outcome, never an exception. Leaving the loop cancels what
+    runs; close the generator (`contextlib.aclosing`) to wait for that.
+
+    Args:
+        function: a coroutine function, a plain one (runs in threads), or
+            `module:function` (runs in processes).
+        items: any iterable, also asynchronous, also endless; read only as fast as calls
+            can be made.
+        ordered: yield in the order of the items instead.
+        **options: the fields of `Options`.
+
+    Raises:
+        ConfigError, TypeError, ValueError: a setting is refused.
+        Exception: what `items` itself raises, after the outcomes that came before.
+    """
+    chosen = Options(**options)
+    run = _Run(function, items, chosen, ordered=ordered)
+    try:
+        async with aclosing(run.outcomes()) as source:
+            async for outcome in source:
+                yield outcome
+    finally:
+        await run.close()
+
+
+async def run(
+    function: Callable[[Any], Any] | str, items: Items, **options: Any
+) -> list[Outcome]:
+    """Call `function` with each item; return all outcomes in the order of the items.
+
+    Arguments and errors are those of `stream`.
+    """
+    outcomes = [o async for o in stream(function, items, **options)]
+    outcomes.sort(key=lambda outcome: outcome.index)
+    return outcomes
+
+
+class _Run:
+    """One run in memory: the object graph, and who watches it."""
+
+    def __init__(
+        self,
+        function: Callable[[Any], Any] | str,
+        items: Items,
+        options: Options,
+        *,
+        ordered: bool,
+    ) -> None:
+        self._options = options
+        clock = options.clock or SystemClock()
+        self._built = _build(function, options, clock)
+        meter = Meter(self._built.gate, self._built.crew, clock)
+        self._watcher = (
+            Watcher(options.progress, meter, clock) if options.progress else None
+        )
+        capacity = self._built.gate.capacity
+        self._runner = Runner(
+            items,
+            RunTools(
+                handler=self._built.handler,
+                crew=self._built.crew,
+                meter=meter,
+                clock=clock,
+                make_call=_call_maker(options),
+                ahead=2 * capacity + (_ORDER_WINDOW if ordered else 64),
+                ordered=ordered,
+                progressed=self._watcher.note if self._watcher else _nobody,
+            ),
+        )
+
+    def outcomes(self) -> AsyncGenerator[Outcome, None]:
+        return self._runner.outcomes(self._options.deadline_s)
+
+    async def close(self) -> None:
+        if self._watcher is not None:
+            await self._watcher.close()
+        await self._built.close()
+
+
+def _nobody() -> None:
+    """Nobody wants to know of progress."""
+
+
+def _build(
+    function: Callable[[Any], Any] | str, options: Options, clock: Clock
+) -> Built:
+    provider = function_provider(function, options.backend, options.limits.in_flight)
+    endpoint = Endpoint("function", limits=options.limits)
+    tools = RouteTools(clock, unheard)
+    return build(provider, (endpoint,), options.retry, options.timeout_s, tools)
+
+
+def _call_maker(options: Options) -> Callable[[int, Any], Call]:
+    tokens = options.tokens
+
+    def make(index: int, item: Any) -> Call:
+        if tokens is None:
+            return Call(str(index), index, item, Trace())
+        return Call(str(index), index, item, Trace(), cost=Cost(tokens(item)))
+
+    return make
+
+
+class Watcher:
+    """Calls a progress callback at most ten times a second, and once at the end."""
+
+    def __init__(self, callback: ProgressCallback, meter: Meter, clock: Clock) -> None:
+        self._callback = callback
+        self._meter = meter
+        self._clock = clock
+        self._told_at = -1.0
+        self._telling: asyncio.Task[None] | None = None
+
+    def note(self) -> None:
+        """Something changed: tell, unless told a moment ago or still telling."""
+        now = self._clock.monotonic()
+        busy = self._telling is not None and not self._telling.done()
+        if not busy and now - self._told_at >= INTERVAL_S:
+            self._told_at = now
+            self._tell()
+
+    async def close(self) -> None:
+        """Tell once more how it ended; wait for a callback that is still at it."""
+        if self._telling is not None:
+            await asyncio.wait([self._telling])
+        self._tell()
+        if self._telling is not None:
+            await asyncio.wait([self._telling])
+
+    def _tell(self) -> None:
+        try:
+            answer = self._callback(self._meter.snapshot())
+        except Exception:  # noqa: BLE001  the callback is not ours
+            _log_callback_error()
+            return
+        if inspect.isawaitable(answer):
+            self._telling = asyncio.ensure_future(_guarded(answer))
+
+
+async def _guarded(answer: Awaitable[None]) -> None:
+    try:
+        await answer
+    except Exception:  # noqa: BLE001  the callback is not ours
+        _log_callback_error()
+
+
+def _log_callback_error() -> None:
+    logging.getLogger("headrace").exception("the progress callback failed")

@@ -1,0 +1,65 @@
+"""Splits the room for leased items among the jobs that have work."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+
+from headrace.jobs import Flow
+from headrace.model import Priority
+
+SHARES = {
+    Priority.LOW: 10,
+    Priority.NORMAL: 15,
+    Priority.HIGH: 25,
+    Priority.URGENT: 50,
+}
+"""Shares when all priorities wait; docs/design.md, "Model"."""
+
+
+def allot(room: int, flows: Sequence[Flow], turn: int) -> list[tuple[int, int]]:
+    """Return how many items to lease of each job, most urgent first.
+
+    Priorities get their shares, those that do not wait lend theirs; within a priority
+    tenants count alike, and so do the jobs of one tenant.
+
+    Args:
+        room: items to lease in all, >= 0.
+        flows: jobs with queued items.
+        turn: grows by one each time, so that remainders go round.
+
+    Returns:
+        Pairs of `Job.number` and a count > 0; the counts add up to `room` (0 if there
+        are no flows).
+
+    Invariant: over many turns each flow gets its share within one item a turn.
+    """
+    weights = _weights(flows)
+    total = sum(weights.values())
+    if not total or room <= 0:
+        return []
+    exact = {job: room * weight / total for job, weight in weights.items()}
+    counts = {job: int(share) for job, share in exact.items()}
+    missing = room - sum(counts.values())
+    order = [f.job for f in flows]
+    start = turn % len(order)
+    rotated = order[start:] + order[:start]
+    rotated.sort(key=lambda job: exact[job] - counts[job] <= 0)
+    for job in rotated[:missing]:
+        counts[job] += 1
+    return [(job, counts[job]) for job in order if counts[job]]
+
+
+def _weights(flows: Sequence[Flow]) -> dict[int, Fraction]:
+    """Return each job's part of its tenant's part of its priority's share."""
+    tenants: dict[Priority, dict[str, int]] = {}
+    for flow in flows:
+        jobs = tenants.setdefault(flow.priority, {})
+        jobs[flow.tenant] = jobs.get(flow.tenant, 0) + 1
+    return {
+        f.job: Fraction(
+            SHARES[f.priority],
+            len(tenants[f.priority]) * tenants[f.priority][f.tenant],
+        )
+        for f in flows
+    }
