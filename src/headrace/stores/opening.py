@@ -1,0 +1,53 @@
+"""Opens the store that an address names, and migrates what needs it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from headrace.clock import Clock
+from headrace.errors import StoreError
+from headrace.ports import Store
+from headrace.stores.sql import SqlStore
+from headrace.stores.sqlite import open_sqlite
+from headrace.stores.sqlite_connection import SqliteFile
+
+
+async def open_store(
+    address: str | Path,
+    clock: Clock,
+    *,
+    synchronous: Literal["normal", "full"] = "normal",
+    offset_s: float = 0.0,
+) -> Store:
+    """Open a store; the caller closes it.
+
+    A SQLite file is made if it is not there, and migrated, after a copy, if its tables
+    are older. PostgreSQL is migrated by `migrate` only.
+
+    Args:
+        address: a path, `sqlite:///PATH`, `postgresql://…`, or `:memory:`.
+        clock: what a SQLite or memory store takes its time from.
+        synchronous: `full` makes SQLite safe against a loss of power, too.
+        offset_s: seconds added to PostgreSQL's clock; for tests.
+
+    Raises:
+        StoreError: it cannot be opened; the message says what to do.
+    """
+    text = str(address)
+    file = SqliteFile(sqlite_path(text), clock, synchronous)
+    return SqlStore(await open_sqlite(file))
+
+
+def sqlite_path(address: str) -> Path:
+    """Return the file that an address names.
+
+    Raises:
+        StoreError: it names another kind of database, or no file.
+    """
+    path = address.removeprefix("sqlite:///")
+    if "://" in path or not path:
+        raise StoreError(
+            f"store {address!r}: give a path, sqlite:///PATH, postgresql://… or :memory:"
+        )
+    return Path(path)

@@ -1,0 +1,134 @@
+"""One connection to a SQLite file, and how a transaction runs on it."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final, Literal, TypeVar
+
+import msgspec
+
+from headrace.clock import Clock
+from headrace.errors import StoreError
+from headrace.stores.packing import Packer
+from headrace.stores.schema import SCHEMA_VERSION
+from headrace.stores.sql import Taken
+from headrace.stores.sqlite_errors import translate
+from headrace.stores.statement import SQLITE, Each, Packing, Query, Step, Steps
+
+T = TypeVar("T")
+
+BUSY_S: Final = 10.0
+"""How long a statement waits for another process's transaction."""
+
+_json = msgspec.json.Encoder().encode
+
+
+class SqliteFile(msgspec.Struct, frozen=True):
+    """Which file, and how carefully."""
+
+    path: Path
+    clock: Clock
+    synchronous: Literal["normal", "full"] = "normal"
+    """`normal` is safe against kill -9, `full` against a loss of power too."""
+
+
+class Connection:
+    """A connection that belongs to the one thread that uses it."""
+
+    def __init__(self, file: SqliteFile) -> None:
+        self._file = file
+        self._packer = Packer()
+        try:
+            self.raw = sqlite3.connect(
+                file.path,
+                timeout=BUSY_S,
+                isolation_level=None,
+                cached_statements=256,
+                check_same_thread=False,
+            )
+            self.raw.execute(f"PRAGMA synchronous={file.synchronous}")
+            self.raw.execute("PRAGMA temp_store=MEMORY")
+        except sqlite3.Error as error:
+            raise translate(error, file.path) from error
+
+    def write(self, make: Callable[[], Steps[T]]) -> T:
+        """Run a transaction that changes something: wholly, or not at all."""
+        return self._transaction("BEGIN IMMEDIATE", make())
+
+    def read(self, make: Callable[[], Steps[T]]) -> T:
+        """Run a transaction that sees one state of the database."""
+        return self._transaction("BEGIN", make())
+
+    def _transaction(self, begin: str, steps: Steps[T]) -> T:
+        raw = self.raw
+        try:
+            raw.execute(begin)
+            try:
+                value = self._drive(steps)
+                raw.execute("COMMIT")
+            except BaseException:
+                if raw.in_transaction:  # a full disk may have ended it already
+                    raw.execute("ROLLBACK")
+                raise
+        except sqlite3.IntegrityError as error:
+            raise Taken(str(error)) from error
+        except sqlite3.Error as error:
+            raise translate(error, self._file.path) from error
+        return value
+
+    def _drive(self, steps: Steps[T]) -> T:
+        now = self._file.clock.utc()
+        try:
+            step = next(steps)
+            while True:
+                step = steps.send(self._run(step, now))
+        except StopIteration as stop:
+            value: T = stop.value
+            return value
+
+    def _run(self, step: Step, now: float) -> Any:
+        match step:
+            case Query(statement, given):
+                wanted = statement.compiled(SQLITE)
+                arguments = wanted.arguments(_given(given, now))
+                return self.raw.execute(wanted.text, arguments).fetchall()
+            case Each(row_statement, rows):
+                text = row_statement.compiled(SQLITE).text
+                self.raw.executemany(text, rows)
+                return ()
+            case Packing():
+                return self._packer
+
+    def check_version(self) -> None:
+        """Make sure that the file is still at the schema this program knows.
+
+        Raises:
+            StoreError: another program has migrated it meanwhile.
+        """
+        try:
+            rows = self.raw.execute(
+                "SELECT version_num FROM alembic_version"
+            ).fetchall()
+        except sqlite3.Error as error:
+            raise translate(error, self._file.path) from error
+        if rows != [(SCHEMA_VERSION,)]:
+            raise StoreError(
+                f"store {self._file.path}: another version of Headrace has changed "
+                "its tables; end this process and use that version"
+            )
+
+    def close(self) -> None:
+        """Give the file back; idempotent."""
+        self.raw.close()
+
+
+def _given(given: Mapping[str, Any], now: float) -> dict[str, Any]:
+    """Return the parameters as SQLite takes them: a list is a JSON array."""
+    found = {
+        name: _json(value).decode() if isinstance(value, list) else value
+        for name, value in given.items()
+    }
+    found["now"] = now
+    return found

@@ -1,0 +1,442 @@
+"""Statements about items, their payloads, results and attempts, one function each."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    ColumnElement,
+    Executable,
+    SmallInteger,
+    Text,
+    bindparam,
+    cast,
+    delete,
+    exists,
+    func,
+    insert,
+    literal_column,
+    null,
+    select,
+    update,
+)
+from sqlalchemy import column as named
+
+from headrace.model import ItemState
+from headrace.stores.schema import (
+    CODE_OF,
+    QUEUED,
+    RUNNING,
+    attempts,
+    items,
+    owners,
+    payloads,
+    results,
+)
+from headrace.stores.statement import (
+    Flavour,
+    RowStatement,
+    Statement,
+    insert_each,
+)
+
+SUCCEEDED: Final = CODE_OF[ItemState.SUCCEEDED]
+
+JOB: Final = bindparam("job", type_=BigInteger)
+LIMIT: Final = bindparam("limit", type_=BigInteger)
+OF: Final = bindparam("of", type_=BigInteger)
+FIRST: Final = bindparam("first", type_=BigInteger)
+LAST: Final = bindparam("last", type_=BigInteger)
+
+insert_items = insert_each(
+    items,
+    "id",
+    "job",
+    "seq",
+    "custom_id",
+    "state",
+    "generation",
+    "attempts",
+    "rescues",
+    "queued_at",
+    "tokens",
+)
+insert_payloads = insert_each(payloads, "item", "packed", "body")
+insert_results = insert_each(
+    results,
+    "item",
+    "job",
+    "number",
+    "ended_at",
+    "status",
+    "code",
+    "message",
+    "packed",
+    "body",
+    "detail",
+)
+insert_attempts = insert_each(
+    attempts,
+    "item",
+    "generation",
+    "attempt",
+    "code",
+    "message",
+    "ended_at",
+    "status",
+    "endpoint",
+    "in_flight_s",
+)
+
+
+def _each_held(fields: tuple[str, ...], **fixed: Any) -> RowStatement:
+    """Return the statement that takes items from an owner, row by row.
+
+    The fields set the columns of their names; `id`, `owner` and `generation` say which
+    item, and fence the write.
+    """
+    keys = {f"its_{n}": items.c[n].type for n in ("id", "owner", "generation")}
+    types = {**{f"new_{n}": items.c[n].type for n in fields}, **keys}
+
+    def build(d: Flavour) -> Executable:
+        given = _given(d, types)
+        values = {name: given[f"new_{name}"] for name in fields}
+        return (
+            update(items)
+            .values({**values, **fixed, "owner": null()})
+            .where(
+                items.c.id == given["its_id"],
+                items.c.state == RUNNING,
+                items.c.owner == given["its_owner"],
+                items.c.generation == given["its_generation"],
+            )
+        )
+
+    return RowStatement(types, build)
+
+
+def _given(d: Flavour, types: dict[str, Any]) -> Any:
+    """Return the values of a row: parameters, or the columns of unnested arrays."""
+    if d.name == "sqlite":
+        return {name: bindparam(name, type_=type_) for name, type_ in types.items()}
+    arrays = [bindparam(name, type_=ARRAY(type_)) for name, type_ in types.items()]
+    columns = [named(name, type_) for name, type_ in types.items()]
+    return func.unnest(*arrays).table_valued(*columns, name="given").render_derived().c
+
+
+finish_items = _each_held(("state", "attempts"))
+"""Give held items their end state."""
+
+release_items = _each_held(("attempts", "queued_at"), state=QUEUED)
+"""Queue held items again."""
+
+
+@Statement
+def candidates(_: Flavour) -> Executable:
+    """Queued items of a job with their payloads, first come first, locked."""
+    return (
+        select(
+            items.c.id,
+            items.c.seq,
+            items.c.custom_id,
+            items.c.generation,
+            items.c.attempts,
+            items.c.queued_at,
+            payloads.c.packed,
+            payloads.c.body,
+        )
+        .join(payloads, payloads.c.item == items.c.id)
+        .where(items.c.job == JOB, items.c.state == QUEUED)
+        .with_hint(items, "INDEXED BY items_queued", "sqlite")
+        .order_by(items.c.seq)
+        .limit(LIMIT)
+        .with_for_update(of=items, skip_locked=True)
+    )
+
+
+@Statement
+def take(d: Flavour) -> Executable:
+    """Give queued items to an owner."""
+    return (
+        update(items)
+        .values(state=RUNNING, owner=OF)
+        .where(d.among(items.c.id, "keys"), items.c.state == QUEUED)
+    )
+
+
+@Statement
+def held(d: Flavour) -> Executable:
+    """Which of these items an owner holds, and in which generation."""
+    return select(items.c.id, items.c.generation).where(
+        d.among(items.c.id, "keys"),
+        items.c.state == RUNNING,
+        items.c.owner == OF,
+    )
+
+
+@Statement
+def jobs_of_owner(_: Flavour) -> Executable:
+    """The jobs in which an owner holds items."""
+    of = items.c.owner == OF
+    return select(items.c.job).where(of, items.c.state == RUNNING).distinct()
+
+
+@Statement
+def requeue_owner(d: Flavour) -> Executable:
+    """Queue again whatever an owner holds."""
+    of = items.c.owner == OF
+    values = {"state": QUEUED, "owner": null(), "queued_at": d.now}
+    return update(items).values(values).where(of, items.c.state == RUNNING)
+
+
+def _orphaned(d: Flavour) -> ColumnElement[bool]:
+    """Does the item run under no living owner?"""
+    alive = exists().where(owners.c.epoch == items.c.owner, owners.c.expires_at > d.now)
+    return (items.c.state == RUNNING) & ~alive
+
+
+@Statement
+def jobs_of_orphans(d: Flavour) -> Executable:
+    """The jobs that have items whose owner is dead."""
+    return (
+        select(items.c.job)
+        .with_hint(items, "INDEXED BY items_running", "sqlite")
+        .where(_orphaned(d))
+        .distinct()
+    )
+
+
+@Statement
+def orphans(d: Flavour) -> Executable:
+    """Items whose owner is dead, and how often they were rescued before."""
+    return (
+        select(items.c.id, items.c.job, items.c.rescues)
+        .with_hint(items, "INDEXED BY items_running", "sqlite")
+        .where(_orphaned(d), d.among(items.c.job, "numbers"))
+        .order_by(items.c.id)
+        .limit(LIMIT)
+    )
+
+
+@Statement
+def running(_: Flavour) -> Executable:
+    """The running items of a job."""
+    return (
+        select(items.c.id)
+        .with_hint(items, "INDEXED BY items_running", "sqlite")
+        .where(items.c.job == JOB, items.c.state == RUNNING)
+    )
+
+
+@Statement
+def requeue_orphans(d: Flavour) -> Executable:
+    """Queue again items whose owner died."""
+    return (
+        update(items)
+        .values(
+            state=QUEUED,
+            owner=null(),
+            rescues=items.c.rescues + 1,
+            queued_at=d.now,
+        )
+        .where(d.among(items.c.id, "keys"), items.c.state == RUNNING)
+    )
+
+
+@Statement
+def runs_under_living(d: Flavour) -> Executable:
+    """An item of a job that runs under a living owner, if there is one."""
+    return (
+        select(items.c.id)
+        .with_hint(items, "INDEXED BY items_running", "sqlite")
+        .join(owners, owners.c.epoch == items.c.owner)
+        .where(
+            items.c.job == JOB, items.c.state == RUNNING, owners.c.expires_at > d.now
+        )
+        .limit(1)
+    )
+
+
+@Statement
+def endable(_: Flavour) -> Executable:
+    """Queued items of a job, locked, to be ended without a run."""
+    return (
+        select(items.c.id)
+        .with_hint(items, "INDEXED BY items_queued", "sqlite")
+        .where(items.c.job == JOB, items.c.state == QUEUED)
+        .order_by(items.c.seq)
+        .limit(LIMIT)
+        .with_for_update(skip_locked=True)
+    )
+
+
+@Statement
+def insert_unrun(d: Flavour) -> Executable:
+    """Add the results of items that the store itself ends, numbered in order."""
+    place = cast(func.row_number().over(order_by=items.c.id), BigInteger)
+    source = select(
+        items.c.id,
+        items.c.job,
+        bindparam("base", type_=BigInteger) + place,
+        d.now,
+        bindparam("code", type_=Text),
+        bindparam("message", type_=Text),
+        literal_column("0"),
+    ).where(d.among(items.c.id, "keys"))
+    columns = ["item", "job", "number", "ended_at", "code", "message", "packed"]
+    return insert(results).from_select(columns, source)
+
+
+@Statement
+def end_items(d: Flavour) -> Executable:
+    """Give items that the store itself ends their end state."""
+    return (
+        update(items)
+        .values(state=bindparam("new_state", type_=SmallInteger), owner=null())
+        .where(
+            d.among(items.c.id, "keys"),
+            items.c.state.in_([QUEUED, RUNNING]),
+        )
+    )
+
+
+_NOT_SUCCEEDED: Final = items.c.state > SUCCEEDED  # the ends after it in STATES
+
+
+@Statement
+def archive_results(_: Flavour) -> Executable:
+    """Copy the outcomes of a job's items without success to the attempts."""
+    source = (
+        select(
+            results.c.item,
+            items.c.generation,
+            items.c.attempts,
+            func.coalesce(results.c.code, ""),
+            func.coalesce(results.c.message, ""),
+            results.c.ended_at,
+            results.c.status,
+            literal_column("''"),
+            literal_column("0.0"),
+        )
+        .join(items, items.c.id == results.c.item)
+        .where(results.c.job == JOB, _NOT_SUCCEEDED)
+    )
+    return insert(attempts).from_select(insert_attempts.fields, source)
+
+
+@Statement
+def delete_archived(_: Flavour) -> Executable:
+    """Forget the outcomes of a job's items without success."""
+    its = select(items.c.id).where(items.c.job == JOB, _NOT_SUCCEEDED)
+    return delete(results).where(results.c.job == JOB, results.c.item.in_(its))
+
+
+@Statement
+def requeue_unsuccessful(d: Flavour) -> Executable:
+    """Queue a job's items without success in their next generation."""
+    return (
+        update(items)
+        .values(
+            state=QUEUED,
+            generation=items.c.generation + 1,
+            attempts=0,
+            rescues=0,
+            queued_at=d.now,
+        )
+        .where(items.c.job == JOB, _NOT_SUCCEEDED)
+    )
+
+
+@Statement
+def page(_: Flavour) -> Executable:
+    """Outcomes of a job after a number, in order."""
+    return (
+        select(
+            results.c.number,
+            items.c.seq,
+            items.c.custom_id,
+            items.c.state,
+            items.c.attempts,
+            items.c.queued_at,
+            results.c.ended_at,
+            results.c.status,
+            results.c.code,
+            results.c.message,
+            results.c.packed,
+            results.c.body,
+            results.c.detail,
+        )
+        .join(items, items.c.id == results.c.item)
+        .where(
+            results.c.job == JOB,
+            results.c.number > bindparam("after", type_=BigInteger),
+        )
+        .order_by(results.c.number)
+        .limit(LIMIT)
+    )
+
+
+@Statement
+def attempts_of(_: Flavour) -> Executable:
+    """The failed tries and former outcomes of an item, oldest first."""
+    return (
+        select(
+            attempts.c.generation,
+            attempts.c.attempt,
+            attempts.c.code,
+            attempts.c.message,
+            attempts.c.ended_at,
+            attempts.c.status,
+            attempts.c.endpoint,
+            attempts.c.in_flight_s,
+        )
+        .where(attempts.c.item == bindparam("key", type_=BigInteger))
+        .order_by(attempts.c.id)
+    )
+
+
+@Statement
+def known_ids(d: Flavour) -> Executable:
+    """Which of these custom ids a job has already."""
+    return select(items.c.custom_id).where(
+        items.c.job == JOB, d.among(items.c.custom_id, "custom_ids", Text)
+    )
+
+
+@Statement
+def last_of_chunk(_: Flavour) -> Executable:
+    """The key that ends a job's first chunk of items, if it has any."""
+    keys = (
+        select(items.c.id)
+        .where(items.c.id.between(FIRST, LAST))
+        .order_by(items.c.id)
+        .limit(LIMIT)
+        .subquery()
+    )
+    return select(func.max(keys.c.id))
+
+
+@Statement
+def delete_attempts(_: Flavour) -> Executable:
+    """Forget the attempts of a range of items."""
+    return delete(attempts).where(attempts.c.item.between(FIRST, LAST))
+
+
+@Statement
+def delete_results(_: Flavour) -> Executable:
+    """Forget the results of a range of items."""
+    return delete(results).where(results.c.item.between(FIRST, LAST))
+
+
+@Statement
+def delete_payloads(_: Flavour) -> Executable:
+    """Forget the payloads of a range of items."""
+    return delete(payloads).where(payloads.c.item.between(FIRST, LAST))
+
+
+@Statement
+def delete_items(_: Flavour) -> Executable:
+    """Forget a range of items."""
+    return delete(items).where(items.c.id.between(FIRST, LAST))

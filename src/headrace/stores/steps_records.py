@@ -1,0 +1,170 @@
+"""How outcomes are kept, and read again: each function is one transaction."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from headrace.jobs import AttemptRecord, Finished, Job, Recorded
+from headrace.model import ItemState, Outcome
+from headrace.stores import statements_items as of_items
+from headrace.stores import statements_jobs as of_jobs
+from headrace.stores.jobrow import JobRow, encode_rendered, settled
+from headrace.stores.packing import Packer, outcome_of, result_values, text
+from headrace.stores.schema import CODE_OF, SEQ_BITS
+from headrace.stores.statement import Each, Packing, Query, Steps
+from headrace.stores.steps_intake import item_key, job_row, seen_job, write_job
+
+Tries = Sequence[tuple[int, AttemptRecord]]
+
+
+class Group(msgspec.Struct, frozen=True):
+    """What is to be recorded in one transaction."""
+
+    epoch: int
+    finished: Sequence[Finished]
+    tries: Tries = ()
+    rendered: Mapping[int, Mapping[str, int]] = {}
+
+    def jobs(self) -> list[int]:
+        """Return the numbers of the jobs that it touches, in order."""
+        found = {done.lease.job for done in self.finished}
+        found.update(key >> SEQ_BITS for key, _ in self.tries)
+        return sorted(found.union(self.rendered))
+
+    def items(self) -> list[int]:
+        """Return the keys of the items that it touches."""
+        found = {done.lease.item for done in self.finished}
+        return list(found.union(key for key, _ in self.tries))
+
+
+def record(group: Group) -> Steps[Recorded]:
+    """Write a group of outcomes."""
+    numbers = group.jobs()
+    locked = yield Query(of_jobs.lock, {"numbers": numbers})
+    if not locked:
+        return Recorded({}, {})
+    now = locked[0][-1]
+    rows = {row[0]: job_row(row) for row in locked}
+    given = {"keys": group.items(), "of": group.epoch}
+    held: dict[int, int] = dict((yield Query(of_items.held, given)))
+    yield from _record_tries(group.tries, held)
+    written, ends = number_outcomes(group.finished, held, rows)
+    if written:
+        pack: Packer = yield Packing()
+        yield Each(
+            of_items.insert_results,
+            [
+                (d.lease.item, d.lease.job, n, now, *result_values(d, pack))
+                for d, n in written
+            ],
+        )
+        yield Each(
+            of_items.finish_items,
+            [_finish_values(group.epoch, d) for d, _ in written],
+        )
+    for number, row in rows.items():
+        new = settled(row, ends[number], now) if number in ends else row
+        if number in group.rendered:
+            new = replace(new, rendered=encode_rendered(group.rendered[number]))
+        yield from write_job(row, new)
+    seen = yield Query(of_jobs.by_numbers, {"numbers": numbers})
+    return Recorded(
+        {d.lease.item: n for d, n in written}, {row[0]: seen_job(row) for row in seen}
+    )
+
+
+def number_outcomes(
+    finished: Sequence[Finished],
+    held: Mapping[int, int],
+    rows: Mapping[int, JobRow],
+) -> tuple[list[tuple[Finished, int]], dict[int, Counter[ItemState]]]:
+    """Choose the outcomes whose items are held, and number them from their job's row.
+
+    Args:
+        finished: in the order wanted; the first of an item counts.
+        held: key and generation of each item that is still held.
+        rows: the locked jobs by number.
+
+    Returns:
+        What is to be written with its number, and how many ended how, by job.
+    """
+    ends: defaultdict[int, Counter[ItemState]] = defaultdict(Counter)
+    written: list[tuple[Finished, int]] = []
+    last = {number: row.version for number, row in rows.items()}
+    seen: set[int] = set()
+    for done in finished:
+        lease = done.lease
+        is_held = held.get(lease.item) == lease.generation and lease.job in last
+        if lease.item in seen or not is_held:
+            continue
+        seen.add(lease.item)
+        last[lease.job] += 1
+        ends[lease.job][done.outcome.state] += 1
+        written.append((done, last[lease.job]))
+    return written, ends
+
+
+def _finish_values(epoch: int, done: Finished) -> tuple[Any, ...]:
+    state = CODE_OF[done.outcome.state]
+    lease = done.lease
+    return state, done.outcome.trace.attempts, lease.item, epoch, lease.generation
+
+
+def _record_tries(tries: Tries, held: Mapping[int, int]) -> Steps[None]:
+    rows = [
+        (
+            key,
+            t.generation,
+            t.attempt,
+            t.code,
+            text(t.message),
+            t.ended_at,
+            t.status,
+            text(t.endpoint),
+            t.in_flight_s,
+        )
+        for key, t in tries
+        if held.get(key) == t.generation
+    ]
+    if rows:
+        yield Each(of_items.insert_attempts, rows)
+
+
+def mark_rendered(job: int, rendered: Mapping[str, int]) -> Steps[None]:
+    """Remember what is certain of a job's output files."""
+    given = {"job": job, "new_rendered": encode_rendered(rendered)}
+    yield Query(of_jobs.set_rendered, given)
+
+
+def find_job(ref: str | int) -> Steps[Job | None]:
+    """Return the job with that id, name or number."""
+    if isinstance(ref, int):
+        rows = yield Query(of_jobs.kept_by_number, {"job": ref})
+    else:
+        rows = yield Query(of_jobs.by_ref, {"ref": ref})
+    return seen_job(rows[0]) if rows else None
+
+
+def list_jobs(limit: int, before: int) -> Steps[list[Job]]:
+    """Return a page of jobs, newest first."""
+    rows = yield Query(of_jobs.newest, {"limit": limit, "before": before})
+    return [seen_job(row) for row in rows]
+
+
+def outcomes(job: int, after: int, limit: int) -> Steps[list[Outcome]]:
+    """Return a page of outcomes in order of their numbers."""
+    given = {"job": job, "after": after, "limit": limit}
+    rows = yield Query(of_items.page, given)
+    pack: Packer = yield Packing()
+    return [outcome_of(row, pack) for row in rows]
+
+
+def attempts(job: int, seq: int) -> Steps[list[AttemptRecord]]:
+    """Return the failed tries and former outcomes of one item, oldest first."""
+    rows = yield Query(of_items.attempts_of, {"key": item_key(job, seq)})
+    return [AttemptRecord(seq, *row) for row in rows]
