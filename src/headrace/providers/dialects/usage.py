@@ -56,7 +56,7 @@ def read_usage(body: bytes) -> Usage | None:
         raise BadReply(
             f"the answer is no JSON object: {shown or 'it is empty'}", body=body
         ) from error
-    if found.error is not msgspec.UNSET and bytes(found.error[:1]) == b"{":
+    if found.error is not msgspec.UNSET and bytes(found.error).startswith(b"{"):
         message = read_fault(body).message or "no message"
         raise BadReply(f"the answer holds an error: {message}", body=body)
     return _counts(found.usage)
