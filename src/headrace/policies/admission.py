@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from heapq import heapify, heappop, heappush
+from heapq import heapify, heappop, heappush, heapreplace
 from typing import Generic, TypeVar
 
 from headrace.model import Priority
@@ -169,16 +169,23 @@ class _Class(Generic[T]):
 
     def dispatched(self, flow: _Flow[T], cost: float) -> None:
         """Move the tags on after an entry of `flow` has gone."""
-        start = flow.start
-        if start > self.virtual and self.heap and self.heap[0][2] is flow:
+        start, heap = flow.start, self.heap
+        is_first = heap[0][1] == flow.turn  # else it went because of its age
+        if is_first and start > self.virtual:
             self.virtual = start
         flow.finish = max(start, start + cost / flow.weight + flow.debt)
         flow.debt = 0.0
         if flow.finish > self.latest:
             self.latest = flow.finish
-        if flow.live:
+        if flow.live and is_first:
+            self.turns += 1
+            flow.start, flow.turn = flow.finish, self.turns
+            heapreplace(heap, (flow.start, flow.turn, flow))
+        elif flow.live:
             self.enter(flow, flow.finish)
-        elif not self.live:
+        elif is_first:
+            heappop(heap)
+        if not self.live:
             self.virtual = self.latest
 
 
@@ -324,7 +331,8 @@ class FairQueue(Generic[T]):
         best_start = self._valid_until = math.inf
         best_aged: _Waiting[T] | None = None
         for rank in self._urgent_first:
-            aged = self._aged(rank.below, now)
+            below = rank.below
+            aged = None if below is None or not below.live else self._aged(below, now)
             if rank.live or aged is not None:
                 start = max(self._virtual, rank.finish)
                 if start < best_start:
@@ -339,10 +347,8 @@ class FairQueue(Generic[T]):
         assert flow is not None
         return flow.head(), best
 
-    def _aged(self, below: _Class[T] | None, now: float) -> _Waiting[T] | None:
+    def _aged(self, below: _Class[T], now: float) -> _Waiting[T] | None:
         """Return the oldest entry of the class below if it has waited long enough."""
-        if below is None or not below.live:
-            return None
         oldest = below.oldest()
         due_at = oldest.pushed_at + self._age_step_s
         if now >= due_at:

@@ -190,21 +190,7 @@ class Dimension(msgspec.Struct, frozen=True, gc=False):
         Without `start_at` more is counted in the newest slice, and less not at all: to
         give room back in the wrong slice would break the guarantee.
         """
-        behind = 0
-        if start_at is not None:
-            behind = self.index - int(start_at / self.stated.slice_s)
-        elif delta < 0:
-            return self
-        older, newest = self.older, self.newest
-        if not delta or behind > len(older):
-            return self
-        if behind > 0:
-            place = len(older) - behind
-            left = max(0.0, older[place] + delta)
-            older = (*older[:place], left, *older[place + 1 :])
-        else:
-            newest = max(0.0, newest + delta)
-        return self._logged(newest, older)
+        return self._corrected(start_at, delta, self.ratio)
 
     def settle(self, start_at: float | None, reserved: float, used: float) -> Dimension:
         """Return the dimension once it is known what a call really used."""
@@ -212,14 +198,53 @@ class Dimension(msgspec.Struct, frozen=True, gc=False):
             return self
         error = (used - self.ratio * reserved) / max(self.burst, reserved)
         ratio = min(1.0, max(_LEAST_RATIO, self.ratio + _ALPHA * error))
-        learnt = self._ruled(self.blocked_until, ratio)
-        return learnt.correct(start_at, used - reserved)
+        return self._corrected(start_at, used - reserved, ratio)
+
+    def _corrected(
+        self, start_at: float | None, delta: float, ratio: float
+    ) -> Dimension:
+        behind = 0
+        if start_at is not None:
+            behind = self.index - int(start_at / self.stated.slice_s)
+        older, newest = self.older, self.newest
+        if behind > len(older) or (start_at is None and delta < 0):
+            delta = 0.0
+        elif behind > 0:
+            place = len(older) - behind
+            delta = max(-older[place], delta)
+            older = (*older[:place], older[place] + delta, *older[place + 1 :])
+        else:
+            delta = max(-newest, delta)
+            newest += delta
+        if not delta and ratio == self.ratio:
+            return self
+        return Dimension(
+            self.stated,
+            self.burst,
+            ratio,
+            self.blocked_until,
+            self.clear_at,
+            self.index,
+            newest,
+            self.total + delta,
+            older,
+        )
 
     def block(self, until: float) -> Dimension:
         """Return the dimension that starts nothing before `until`."""
         if until <= self.blocked_until:
             return self
-        return self._ruled(until, self.ratio)
+        return Dimension(
+            self.stated,
+            self.burst,
+            self.ratio,
+            until,
+            self.clear_at,
+            self.index,
+            self.newest,
+            self.total,
+            self.older,
+        )
 
     def taken(self, now: float) -> float:
         """Return the units that still count at `now`."""
@@ -254,30 +279,4 @@ class Dimension(msgspec.Struct, frozen=True, gc=False):
             newest,
             sum(older) + newest,
             older,
-        )
-
-    def _logged(self, newest: float, older: tuple[float, ...]) -> Dimension:
-        return Dimension(
-            self.stated,
-            self.burst,
-            self.ratio,
-            self.blocked_until,
-            self.clear_at,
-            self.index,
-            newest,
-            sum(older) + newest,
-            older,
-        )
-
-    def _ruled(self, blocked_until: float, ratio: float) -> Dimension:
-        return Dimension(
-            self.stated,
-            self.burst,
-            ratio,
-            blocked_until,
-            self.clear_at,
-            self.index,
-            self.newest,
-            self.total,
-            self.older,
         )

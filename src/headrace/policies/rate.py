@@ -40,24 +40,30 @@ class RateLimit(msgspec.Struct, frozen=True, gc=False):
 
         A new tuple each time: it is also the name of the reservation made with it.
         """
-        return tuple([1.0 if d.name == "calls" else float(tokens) for d in self.dims])
+        dims, one = self.dims, 1.0  # not a literal: constant tuples are one object
+        if len(dims) == 2:
+            return (one, float(tokens))
+        return tuple([one if d.name == "calls" else float(tokens) for d in dims])
 
     def fits(self, costs: Costs) -> str | None:
         """Return the dimension whose limit could never hold the cost, or None."""
-        for dim, cost in zip(self.dims, costs, strict=True):
-            if cost > dim.stated.limit:
+        for i, dim in enumerate(self.dims):
+            if costs[i] > dim.stated.limit:
                 return dim.stated.name
         return None
 
     def earliest(self, now: float, costs: Costs) -> float:
         """Return the earliest start, >= `now`, without reserving; inf = never."""
         at = self.blocked_until if self.blocked_until > now else now
-        if not self.dims:
+        dims = self.dims
+        if not dims:
             return at
         if self.last_start > at:
             at = self.last_start
-        for dim, cost in zip(self.dims, costs, strict=True):
-            at = dim.earliest(at, cost)
+        if len(dims) == 2:  # the usual case, at half the price of a loop
+            return dims[1].earliest(dims[0].earliest(at, costs[0]), costs[1])
+        for i, dim in enumerate(dims):
+            at = dim.earliest(at, costs[i])
         return at
 
     def reserve(self, now: float, costs: Costs) -> tuple[RateLimit, float]:
@@ -86,9 +92,10 @@ class RateLimit(msgspec.Struct, frozen=True, gc=False):
             return self, at
         if at == math.inf:
             raise ValueError(f"costs {costs} are larger than the limits can ever hold")
-        charged = tuple([d.charge(at, c) for d, c in zip(dims, costs, strict=True)])
         after = RateLimit(
-            charged,
+            (dims[0].charge(at, costs[0]), dims[1].charge(at, costs[1]))
+            if len(dims) == 2
+            else tuple([d.charge(at, costs[i]) for i, d in enumerate(dims)]),
             self.window_s,
             self.settles,
             self.blocked_until,
@@ -126,10 +133,13 @@ class RateLimit(msgspec.Struct, frozen=True, gc=False):
         """
         if not self.settles:
             return self
-        after = self._each(lambda dim, i: dim.settle(start_at, reserved[i], used[i]))
-        if reserved is self.last_costs:
-            return _without_undo(after, after.dims, after.last_start)
-        return after
+        if self.last_costs is None or self.last_start > now:
+            return self._each(lambda dim, i: dim.settle(start_at, reserved[i], used[i]))
+        # Nothing waits for its reservation any more: that halves the work.
+        dims = tuple(
+            [d.settle(start_at, reserved[i], used[i]) for i, d in enumerate(self.dims)]
+        )
+        return _without_undo(self, dims, self.last_start)
 
     def block(self, until: float, dimension: str | None) -> RateLimit:
         """Return the limit that starts nothing before `until`, as the server said.
@@ -184,8 +194,8 @@ class RateLimit(msgspec.Struct, frozen=True, gc=False):
     def binding(self, now: float, costs: Costs) -> str:
         """Return the dimension that makes `earliest` latest; "" if none does."""
         latest, name = max(now, self.blocked_until), ""
-        for dim, cost in zip(self.dims, costs, strict=True):
-            at = dim.earliest(now, cost)
+        for i, dim in enumerate(self.dims):
+            at = dim.earliest(now, costs[i])
             if at > latest:
                 latest, name = at, dim.name
         if not name and self.dims and self.earliest(now, costs) > now:
