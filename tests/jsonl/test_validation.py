@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from headrace.errors import DuplicateItem, InputError
 from headrace.jobs import Job, NewItem, NewJob
 from headrace.jsonl.badline import BadLine
-from headrace.jsonl.names import Names
+from headrace.jsonl.examination import examine
 from headrace.jsonl.reading import opened
 from headrace.jsonl.submission import submit
 from headrace.jsonl.validation import BadLines, Batch, InputRules, Validation
@@ -173,6 +173,7 @@ def test_a_whole_file_twice_costs_no_square(file: Path) -> None:
     assert intake.offered < 3000 * 30
 
 
+@pytest.mark.slow
 @given(st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=40))
 def test_the_first_of_each_name_is_stored_in_order(names: list[str]) -> None:
     with scratch(b"\n".join(line(name) for name in names)) as path:
@@ -181,16 +182,20 @@ def test_the_first_of_each_name_is_stored_in_order(names: list[str]) -> None:
     assert total + bad.count == len(names)
 
 
-@given(st.lists(st.sampled_from("abcdefgh"), max_size=40))
-def test_doubles_are_found_without_a_store(names: list[str]) -> None:
-    noted = Names()
-    noted.add(names, range(1, len(names) + 1))
-    first: dict[str, int] = {}
-    expected = []
-    for number, name in enumerate(names, 1):
-        if first.setdefault(name, number) != number:
-            expected.append((number, first[name]))
-    assert sorted(noted.doubles()) == expected
+@pytest.mark.slow
+@given(st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=40))
+def test_doubles_are_found_without_a_store_and_told_in_the_same_words(
+    names: list[str],
+) -> None:
+    async def main(path: Path) -> tuple[int, BadLines]:
+        bad = BadLines()
+        async with opened(str(path)) as source:
+            return examine(source, InputRules(), bad), bad
+
+    with scratch(b"\n".join(line(name) for name in names)) as path:
+        _, expected, total = stored(path)
+        found, bad = asyncio.run(main(path))
+    assert (found, bad.count, str(bad)) == (total, expected.count, str(expected))
 
 
 def test_what_is_no_text_is_refused_as_a_whole(file: Path) -> None:

@@ -37,6 +37,12 @@ class BadLine(msgspec.Struct, frozen=True):
         return f"{place}: {self.message}"
 
 
+def double(file: str, line: int, custom_id: str) -> BadLine:
+    """Return what is wrong with a line whose name stands on an earlier one too."""
+    given = f"{shown(custom_id)} again"
+    return BadLine(file, line, "custom_id", given, "each custom_id once", custom_id)
+
+
 class Refusal(Exception):
     """Carries the reason from the place that finds it to the one that knows the line."""
 

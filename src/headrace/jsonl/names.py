@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 _SHARDS = 64
 
@@ -28,12 +28,15 @@ class Names:
             two.append(hash(name + "\0"))
             lines.append(number)
 
-    def doubles(self) -> Iterator[tuple[int, int]]:
-        """Give the line of each name that stood before, and where it stood first."""
+    def doubles(self) -> set[int]:
+        """Return the line of each name that stood on an earlier line already."""
+        found: set[int] = set()
         for one, two, lines in self._shards:
             if len(set(one)) == len(one):
                 continue
-            first: dict[tuple[int, int], int] = {}
+            seen: set[tuple[int, int]] = set()
             for key, number in zip(zip(one, two, strict=True), lines, strict=True):
-                if (before := first.setdefault(key, number)) != number:
-                    yield number, before
+                if key in seen:
+                    found.add(number)
+                seen.add(key)
+        return found

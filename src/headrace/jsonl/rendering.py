@@ -16,6 +16,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from headrace.errors import OutputError
 from headrace.jobs import Job
 from headrace.jsonl.badline import BadLine
 from headrace.jsonl.output import line_of, line_of_bad
@@ -30,8 +31,15 @@ _SUFFIX = ".jsonl"
 
 
 def output_path(name: str) -> Path:
-    """Return the absolute path of an output, links followed; a run bears this name."""
-    return Path(os.path.realpath(name))
+    """Return the absolute path of an output, links followed; a run bears this name.
+
+    Raises:
+        OutputError: something other than a file stands there.
+    """
+    path = Path(os.path.realpath(name))
+    if path.exists() and not path.is_file():
+        raise OutputError(f"{path}: is no file; `-o -` is standard output")
+    return path
 
 
 def errors_path(out: Path) -> Path:
@@ -158,9 +166,6 @@ def rendering_to_files(job: Job, store: Jobs, out: Path) -> Rendering:
     """Return the rendering to a file, which exists in the end even if it is empty.
 
     The file of failures beside it exists only if it has a line.
-
-    Raises:
-        OutputError: `out` is something other than a file.
     """
     errors = FileSink(errors_path(out), keep_empty=False)
     return Rendering(job, store, FileSink(out, keep_empty=True), errors)

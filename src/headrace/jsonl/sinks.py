@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import select
-import stat
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -60,9 +59,6 @@ class FileSink:
     Args:
         path: of a regular file, or of none yet; not of a symbolic link.
         keep_empty: whether there is a file even if it has no line.
-
-    Raises:
-        OutputError: something other than a file stands there.
     """
 
     def __init__(self, path: Path, *, keep_empty: bool) -> None:
@@ -73,9 +69,6 @@ class FileSink:
         self._keep_empty = keep_empty
         self._fd: int | None = None
         self._is_beside = False
-        with self._faults(), suppress(FileNotFoundError):
-            if not stat.S_ISREG(path.stat().st_mode):
-                raise OutputError(f"{path}: is no file; `-o -` is standard output")
 
     def is_intact(self, size: int, crc: int) -> bool:
         found = 0

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from headrace.errors import DuplicateItem
-from headrace.jsonl.badline import BadLine, shown
+from headrace.jsonl.badline import double
 from headrace.jsonl.validation import Batch, Validation
 from headrace.ports import Intake
-
-_ONCE = "each custom_id once"
 
 
 async def submit(intake: Intake, job: int, validation: Validation) -> int:
@@ -45,9 +43,8 @@ async def _add(
     except DuplicateItem as error:
         at = min(max(error.seq - first_seq, 0), len(batch.items) - 1)
     name = validation.source.name
-    given = f"{shown(batch.items[at].custom_id)} again"
-    bad = BadLine(name, batch.numbers[at], "custom_id", given, _ONCE)
-    validation.bad.add(bad)
+    custom_id = batch.items[at].custom_id
+    validation.bad.add(double(name, batch.numbers[at], custom_id))
     middle = (at + 1 + len(batch.items)) // 2
     added = 0
     for part in (slice(0, at), slice(at + 1, middle), slice(middle, None)):
