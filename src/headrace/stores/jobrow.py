@@ -7,14 +7,23 @@ and write it back; no state of a job is decided anywhere else.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
 from msgspec.structs import replace
 
 from headrace.errors import WrongState
-from headrace.jobs import JOB_ENDS, Counts, FailurePolicy, Job, JobState, NewJob
+from headrace.jobs import (
+    JOB_ENDS,
+    Counts,
+    FailurePolicy,
+    Finished,
+    Job,
+    JobState,
+    NewJob,
+)
 from headrace.model import ItemState, Priority
 
 REMOVED: Final = "removed"
@@ -35,13 +44,6 @@ RUNS: Final = (
     JobState.CANCELLING,
 )
 """The states from which a job becomes finalizing when its last item has ended."""
-
-UNFINISHED: Final[Mapping[str, ItemState]] = {
-    JobState.CANCELLED: ItemState.CANCELLED,
-    JobState.EXPIRED: ItemState.EXPIRED,
-    JobState.FAILED: ItemState.SKIPPED,
-}
-"""What a queued item of a cancelling job becomes, by the job's ending."""
 
 _texts = msgspec.json.Decoder(dict[str, str])
 _whole = msgspec.json.Decoder(dict[str, int])
@@ -187,9 +189,38 @@ def settled(row: JobRow, ends: Mapping[ItemState, int], now: float) -> JobRow:
         row = replace(
             moved(row, JobState.CANCELLING, now, JobState.FAILED), error=error
         )
-    if row.state in RUNS and row.ended_items == row.total:
-        row = moved(row, JobState.FINALIZING, now)
-    return row
+    return finished(row, now)
+
+
+def number_outcomes(
+    finished: Sequence[Finished],
+    held: Mapping[int, int],
+    rows: Mapping[int, JobRow],
+) -> tuple[list[tuple[Finished, int]], dict[int, Counter[ItemState]]]:
+    """Choose the outcomes whose items are held, and number them from their job's row.
+
+    Args:
+        finished: in the order wanted; the first of an item counts.
+        held: key and generation of each item that is still held.
+        rows: the locked jobs by number.
+
+    Returns:
+        What is to be written with its number, and how many ended how, by job.
+    """
+    ends: defaultdict[int, Counter[ItemState]] = defaultdict(Counter)
+    written: list[tuple[Finished, int]] = []
+    last = {number: row.version for number, row in rows.items()}
+    seen: set[int] = set()
+    for done in finished:
+        lease = done.lease
+        is_held = held.get(lease.item) == lease.generation and lease.job in last
+        if lease.item in seen or not is_held:
+            continue
+        seen.add(lease.item)
+        last[lease.job] += 1
+        ends[lease.job][done.outcome.state] += 1
+        written.append((done, last[lease.job]))
+    return written, ends
 
 
 def sealed(row: JobRow, now: float) -> JobRow:
@@ -251,6 +282,44 @@ def concluded(row: JobRow, now: float) -> JobRow:
 def started(row: JobRow, now: float) -> JobRow:
     """Return the row of a queued job whose first item has been leased."""
     return replace(moved(row, JobState.IN_PROGRESS, now), started_at=now)
+
+
+def expired(row: JobRow, now: float) -> JobRow:
+    """Return the row of a job whose deadline has passed as ending; else the same."""
+    if row.state in OPEN and row.deadline_at is not None and row.deadline_at <= now:
+        return moved(row, JobState.CANCELLING, now, JobState.EXPIRED)
+    return row
+
+
+def finished(row: JobRow, now: float) -> JobRow:
+    """Return the row of a job whose items have all ended as finalizing; else the same."""
+    if row.state in RUNS and row.ended_items == row.total:
+        return moved(row, JobState.FINALIZING, now)
+    return row
+
+
+def removed(row: JobRow, now: float) -> JobRow:
+    """Return the row of a job that nobody sees any more, and whose names are free."""
+    gone = moved(row, JobState.CANCELLED, now, REMOVED)
+    return replace(gone, name=None, idempotency_key=None)
+
+
+def name_taken(new: NewJob) -> WrongState:
+    """Return the error about a name that another job bears."""
+    return WrongState(
+        f"a job named {new.name!r} is there already; remove it or choose another name",
+        expected="a name that no job bears",
+        found=str(new.name),
+    )
+
+
+def still_running(row: JobRow) -> WrongState:
+    """Return the error about a job that cannot be removed yet."""
+    return WrongState(
+        f"job {row.id} is being run by a live process; cancel it first",
+        expected="no item running",
+        found="items running",
+    )
 
 
 def expect(row: JobRow, *states: JobState) -> None:

@@ -10,9 +10,13 @@ import asyncpg
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy import Connection, NullPool, create_engine, event, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from headrace.errors import StoreError
+from headrace.stores.postgres_errors import FAILURES, shown, translate
 from headrace.stores.schema import SCHEMA_VERSION
 
 _LOCK_KEY: Final = 0x68656164  # "head": any number that others are unlikely to lock
@@ -60,7 +64,11 @@ def migrate_sqlite(path: Path) -> None:
 
 
 async def migrate_postgres(url: str) -> None:
-    """Bring a database's tables to `SCHEMA_VERSION`, wholly or not at all."""
+    """Bring a database's tables to `SCHEMA_VERSION`, wholly or not at all.
+
+    Raises:
+        StoreError: it cannot be reached, or its tables are newer.
+    """
 
     async def connect() -> Any:
         return await asyncpg.connect(url)
@@ -73,5 +81,12 @@ async def migrate_postgres(url: str) -> None:
             lock = text("SELECT pg_advisory_xact_lock(:key)")  # one migration at a time
             await connection.execute(lock, {"key": _LOCK_KEY})
             await connection.run_sync(_upgrade)
+    except FAILURES as error:
+        raise translate(error, url) from error
+    except (DBAPIError, CommandError) as error:
+        cause = error.__cause__ or error
+        raise StoreError(
+            f"store {shown(url)}: the migration failed: {cause}"
+        ) from error
     finally:
         await engine.dispose()

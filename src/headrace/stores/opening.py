@@ -8,6 +8,7 @@ from typing import Literal
 from headrace.clock import Clock
 from headrace.errors import StoreError
 from headrace.ports import Store
+from headrace.stores.memory import MemoryStore
 from headrace.stores.sql import SqlStore
 from headrace.stores.sqlite import open_sqlite
 from headrace.stores.sqlite_connection import SqliteFile
@@ -35,8 +36,34 @@ async def open_store(
         StoreError: it cannot be opened; the message says what to do.
     """
     text = str(address)
+    if text == ":memory:":
+        return MemoryStore(clock)
+    if is_postgres(text):
+        from headrace.stores.postgres import open_postgres  # asyncpg is slow to import
+
+        return SqlStore(await open_postgres(text, offset_s))
     file = SqliteFile(sqlite_path(text), clock, synchronous)
     return SqlStore(await open_sqlite(file))
+
+
+async def migrate(address: str | Path, clock: Clock) -> None:
+    """Bring a database's tables to what this program knows; idempotent.
+
+    Raises:
+        StoreError: it cannot be reached, or its tables are newer.
+    """
+    text = str(address)
+    if is_postgres(text):
+        from headrace.stores.migrating import migrate_postgres  # Alembic too
+
+        await migrate_postgres(text)
+    elif text != ":memory:":
+        await (await open_store(text, clock)).close()
+
+
+def is_postgres(address: str) -> bool:
+    """Does the address name a PostgreSQL database?"""
+    return address.startswith(("postgresql://", "postgres://"))
 
 
 def sqlite_path(address: str) -> Path:

@@ -10,31 +10,11 @@ from msgspec.structs import astuple
 
 from headrace.errors import ErrorCode
 from headrace.jobs import Finished
-from headrace.model import Failure, ItemState, Outcome, Trace, Usage
-from headrace.stores.schema import STATES
+from headrace.model import Failure, Outcome, Trace, Usage
+from headrace.stores.itemstates import STATES, unrun
 
 PACK_FROM_BYTES: Final = 1024
 """Smaller bodies are not worth the time (docs/design.md, Store)."""
-
-UNRUN: Final = {
-    ItemState.FAILED: (
-        ErrorCode.POISONED,
-        "Every process that ran this item died while it ran.",
-    ),
-    ItemState.CANCELLED: (
-        ErrorCode.CANCELLED,
-        "The job was cancelled before this item was answered.",
-    ),
-    ItemState.EXPIRED: (
-        ErrorCode.EXPIRED,
-        "The job's deadline passed before this item was answered.",
-    ),
-    ItemState.SKIPPED: (
-        ErrorCode.SKIPPED,
-        "Too many items of the job failed before this one was answered.",
-    ),
-}
-"""Code and message of an item that the store itself ended."""
 
 
 class _Detail(msgspec.Struct, array_like=True, frozen=True):
@@ -144,12 +124,3 @@ def outcome_of(row: Any, pack: Packer) -> Outcome:
         trace=Trace(*found.trace),  # type: ignore[arg-type]
         number=number,
     )
-
-
-def unrun(
-    custom_id: str, seq: int, state: ItemState, number: int, trace: Trace
-) -> Outcome:
-    """Return the outcome of an item that the store itself ended."""
-    code, message = UNRUN[state]
-    failure = Failure(code, message)
-    return Outcome(custom_id, seq, state, failure=failure, trace=trace, number=number)

@@ -30,25 +30,13 @@ from sqlalchemy import (
 )
 
 from headrace.model import ItemState
+from headrace.stores.itemstates import CODE_OF
 
 SCHEMA_VERSION: Final = "0001"
 """The last revision in `migrations/versions`."""
 
 SEQ_BITS: Final = 32
 """How many low bits of an item's key hold its position in the job."""
-
-STATES: Final = (
-    ItemState.QUEUED,
-    ItemState.RUNNING,
-    ItemState.SUCCEEDED,
-    ItemState.FAILED,
-    ItemState.CANCELLED,
-    ItemState.EXPIRED,
-    ItemState.SKIPPED,
-)
-"""An item's state is stored as its place in this list; only ever append."""
-
-CODE_OF: Final = {state: code for code, state in enumerate(STATES)}
 
 _Key = BigInteger().with_variant(Integer, "sqlite")  # only INTEGER is SQLite's rowid
 

@@ -12,10 +12,10 @@ from typing import Any, TypeVar
 from headrace.errors import StoreError
 from headrace.jobs import JobState
 from headrace.ports import Pulse
-from headrace.stores import statements_jobs as of_jobs
+from headrace.stores import steps_beat
 from headrace.stores.sqlite_connection import Connection, SqliteFile
 from headrace.stores.sqlite_opening import prepare
-from headrace.stores.statement import Query, Steps
+from headrace.stores.statement import Steps
 
 T = TypeVar("T")
 
@@ -122,23 +122,16 @@ class SqlitePulse:
 
     def __init__(self, file: SqliteFile, epoch: int, lease_s: float) -> None:
         self._file = file
-        self._given = {"of": epoch, "for_s": lease_s}
+        self._epoch = epoch
+        self._lease_s = lease_s
         self._open: Connection | None = None
 
     def renew(self) -> bool:
-        connection = self._connection()
-        connection.check_version()
-        return connection.write(self._renew)
-
-    def _renew(self) -> Steps[bool]:
-        return bool((yield Query(of_jobs.renew_owner, self._given)))
+        steps = steps_beat.renew
+        return self._connection().write(lambda: steps(self._epoch, self._lease_s))
 
     def states(self) -> Mapping[int, JobState]:
-        return self._connection().read(self._states)
-
-    def _states(self) -> Steps[Mapping[int, JobState]]:
-        rows = yield Query(of_jobs.held_jobs, self._given)
-        return {number: JobState(state) for number, state in rows}
+        return self._connection().read(lambda: steps_beat.states(self._epoch))
 
     def _connection(self) -> Connection:
         if self._open is None:

@@ -10,9 +10,7 @@ from typing import Any, Final, Literal, TypeVar
 import msgspec
 
 from headrace.clock import Clock
-from headrace.errors import StoreError
 from headrace.stores.packing import Packer
-from headrace.stores.schema import SCHEMA_VERSION
 from headrace.stores.sql import Taken
 from headrace.stores.sqlite_errors import translate
 from headrace.stores.statement import SQLITE, Each, Packing, Query, Step, Steps
@@ -100,24 +98,6 @@ class Connection:
                 return ()
             case Packing():
                 return self._packer
-
-    def check_version(self) -> None:
-        """Make sure that the file is still at the schema this program knows.
-
-        Raises:
-            StoreError: another program has migrated it meanwhile.
-        """
-        try:
-            rows = self.raw.execute(
-                "SELECT version_num FROM alembic_version"
-            ).fetchall()
-        except sqlite3.Error as error:
-            raise translate(error, self._file.path) from error
-        if rows != [(SCHEMA_VERSION,)]:
-            raise StoreError(
-                f"store {self._file.path}: another version of Headrace has changed "
-                "its tables; end this process and use that version"
-            )
 
     def close(self) -> None:
         """Give the file back; idempotent."""

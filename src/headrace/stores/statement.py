@@ -79,6 +79,13 @@ SQLITE: Final = Flavour("sqlite", _SqliteDialect(paramstyle="qmark"))
 POSTGRESQL: Final = Flavour("postgresql", PGDialect_asyncpg())  # type: ignore[no-untyped-call]
 
 
+JOB: Final = bindparam("job", type_=BigInteger)
+LIMIT: Final = bindparam("limit", type_=BigInteger)
+OF: Final = bindparam("of", type_=BigInteger)
+FIRST: Final = bindparam("first", type_=BigInteger)
+LAST: Final = bindparam("last", type_=BigInteger)
+
+
 class Compiled(msgspec.Struct, frozen=True):
     """A statement as the driver wants it."""
 

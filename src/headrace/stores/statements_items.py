@@ -1,4 +1,4 @@
-"""Statements about items, their payloads, results and attempts, one function each."""
+"""Statements about items and their payloads, one function each."""
 
 from __future__ import annotations
 
@@ -6,18 +6,14 @@ from typing import Any, Final
 
 from sqlalchemy import (
     ARRAY,
-    BigInteger,
     ColumnElement,
     Executable,
     SmallInteger,
     Text,
     bindparam,
-    cast,
     delete,
     exists,
     func,
-    insert,
-    literal_column,
     null,
     select,
     update,
@@ -25,30 +21,25 @@ from sqlalchemy import (
 from sqlalchemy import column as named
 
 from headrace.model import ItemState
+from headrace.stores.itemstates import CODE_OF
 from headrace.stores.schema import (
-    CODE_OF,
     QUEUED,
     RUNNING,
-    attempts,
     items,
     owners,
     payloads,
-    results,
 )
 from headrace.stores.statement import (
+    FIRST,
+    JOB,
+    LAST,
+    LIMIT,
+    OF,
     Flavour,
     RowStatement,
     Statement,
     insert_each,
 )
-
-SUCCEEDED: Final = CODE_OF[ItemState.SUCCEEDED]
-
-JOB: Final = bindparam("job", type_=BigInteger)
-LIMIT: Final = bindparam("limit", type_=BigInteger)
-OF: Final = bindparam("of", type_=BigInteger)
-FIRST: Final = bindparam("first", type_=BigInteger)
-LAST: Final = bindparam("last", type_=BigInteger)
 
 insert_items = insert_each(
     items,
@@ -64,31 +55,6 @@ insert_items = insert_each(
     "tokens",
 )
 insert_payloads = insert_each(payloads, "item", "packed", "body")
-insert_results = insert_each(
-    results,
-    "item",
-    "job",
-    "number",
-    "ended_at",
-    "status",
-    "code",
-    "message",
-    "packed",
-    "body",
-    "detail",
-)
-insert_attempts = insert_each(
-    attempts,
-    "item",
-    "generation",
-    "attempt",
-    "code",
-    "message",
-    "ended_at",
-    "status",
-    "endpoint",
-    "in_flight_s",
-)
 
 
 def _each_held(fields: tuple[str, ...], **fixed: Any) -> RowStatement:
@@ -273,23 +239,6 @@ def endable(_: Flavour) -> Executable:
 
 
 @Statement
-def insert_unrun(d: Flavour) -> Executable:
-    """Add the results of items that the store itself ends, numbered in order."""
-    place = cast(func.row_number().over(order_by=items.c.id), BigInteger)
-    source = select(
-        items.c.id,
-        items.c.job,
-        bindparam("base", type_=BigInteger) + place,
-        d.now,
-        bindparam("code", type_=Text),
-        bindparam("message", type_=Text),
-        literal_column("0"),
-    ).where(d.among(items.c.id, "keys"))
-    columns = ["item", "job", "number", "ended_at", "code", "message", "packed"]
-    return insert(results).from_select(columns, source)
-
-
-@Statement
 def end_items(d: Flavour) -> Executable:
     """Give items that the store itself ends their end state."""
     return (
@@ -302,35 +251,8 @@ def end_items(d: Flavour) -> Executable:
     )
 
 
-_NOT_SUCCEEDED: Final = items.c.state > SUCCEEDED  # the ends after it in STATES
-
-
-@Statement
-def archive_results(_: Flavour) -> Executable:
-    """Copy the outcomes of a job's items without success to the attempts."""
-    source = (
-        select(
-            results.c.item,
-            items.c.generation,
-            items.c.attempts,
-            func.coalesce(results.c.code, ""),
-            func.coalesce(results.c.message, ""),
-            results.c.ended_at,
-            results.c.status,
-            literal_column("''"),
-            literal_column("0.0"),
-        )
-        .join(items, items.c.id == results.c.item)
-        .where(results.c.job == JOB, _NOT_SUCCEEDED)
-    )
-    return insert(attempts).from_select(insert_attempts.fields, source)
-
-
-@Statement
-def delete_archived(_: Flavour) -> Executable:
-    """Forget the outcomes of a job's items without success."""
-    its = select(items.c.id).where(items.c.job == JOB, _NOT_SUCCEEDED)
-    return delete(results).where(results.c.job == JOB, results.c.item.in_(its))
+SUCCEEDED: Final = CODE_OF[ItemState.SUCCEEDED]
+WITHOUT_SUCCESS: Final = items.c.state > SUCCEEDED  # the ends after it in STATES
 
 
 @Statement
@@ -345,55 +267,7 @@ def requeue_unsuccessful(d: Flavour) -> Executable:
             rescues=0,
             queued_at=d.now,
         )
-        .where(items.c.job == JOB, _NOT_SUCCEEDED)
-    )
-
-
-@Statement
-def page(_: Flavour) -> Executable:
-    """Outcomes of a job after a number, in order."""
-    return (
-        select(
-            results.c.number,
-            items.c.seq,
-            items.c.custom_id,
-            items.c.state,
-            items.c.attempts,
-            items.c.queued_at,
-            results.c.ended_at,
-            results.c.status,
-            results.c.code,
-            results.c.message,
-            results.c.packed,
-            results.c.body,
-            results.c.detail,
-        )
-        .join(items, items.c.id == results.c.item)
-        .where(
-            results.c.job == JOB,
-            results.c.number > bindparam("after", type_=BigInteger),
-        )
-        .order_by(results.c.number)
-        .limit(LIMIT)
-    )
-
-
-@Statement
-def attempts_of(_: Flavour) -> Executable:
-    """The failed tries and former outcomes of an item, oldest first."""
-    return (
-        select(
-            attempts.c.generation,
-            attempts.c.attempt,
-            attempts.c.code,
-            attempts.c.message,
-            attempts.c.ended_at,
-            attempts.c.status,
-            attempts.c.endpoint,
-            attempts.c.in_flight_s,
-        )
-        .where(attempts.c.item == bindparam("key", type_=BigInteger))
-        .order_by(attempts.c.id)
+        .where(items.c.job == JOB, WITHOUT_SUCCESS)
     )
 
 
@@ -416,18 +290,6 @@ def last_of_chunk(_: Flavour) -> Executable:
         .subquery()
     )
     return select(func.max(keys.c.id))
-
-
-@Statement
-def delete_attempts(_: Flavour) -> Executable:
-    """Forget the attempts of a range of items."""
-    return delete(attempts).where(attempts.c.item.between(FIRST, LAST))
-
-
-@Statement
-def delete_results(_: Flavour) -> Executable:
-    """Forget the results of a range of items."""
-    return delete(results).where(results.c.item.between(FIRST, LAST))
 
 
 @Statement

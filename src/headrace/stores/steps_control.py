@@ -11,18 +11,14 @@ from headrace.model import ItemState
 from headrace.stores import jobrow
 from headrace.stores import statements_items as of_items
 from headrace.stores import statements_jobs as of_jobs
+from headrace.stores import statements_outcomes as of_outcomes
+from headrace.stores.itemstates import CODE_OF, UNFINISHED, UNRUN
 from headrace.stores.jobrow import (
-    OPEN,
     REMOVED,
-    RUNS,
-    UNFINISHED,
     JobRow,
     expect,
-    moved,
     settled,
 )
-from headrace.stores.packing import UNRUN
-from headrace.stores.schema import CODE_OF
 from headrace.stores.statement import Query, Steps
 from headrace.stores.steps_intake import (
     job_row,
@@ -66,8 +62,8 @@ def retry(job: int) -> Steps[int]:
     again = row.ended_items - row.succeeded
     if not again:
         return 0
-    yield Query(of_items.archive_results, {"job": job})
-    yield Query(of_items.delete_archived, {"job": job})
+    yield Query(of_outcomes.archive_results, {"job": job})
+    yield Query(of_outcomes.delete_archived, {"job": job})
     yield Query(of_items.requeue_unsuccessful, {"job": job})
     yield from write_job(row, jobrow.retried(row, now))
     return again
@@ -87,13 +83,10 @@ def sweep(job: int) -> Steps[int]:
     row, now = job_row(rows[0]), rows[0][-1]
     if row.ending == REMOVED:
         return 1 + (yield from remove_chunk(job))
-    new = row
-    if row.state in OPEN and row.deadline_at is not None and row.deadline_at <= now:
-        new = moved(row, JobState.CANCELLING, now, JobState.EXPIRED)
+    new = jobrow.expired(row, now)
     if new.state == JobState.CANCELLING:
         return (yield from _end_queued(row, new, now))
-    if new.state in RUNS and new.ended_items == new.total:
-        new = moved(new, JobState.FINALIZING, now)
+    new = jobrow.finished(new, now)
     yield from write_job(row, new)
     return new.version - row.version
 
@@ -119,5 +112,5 @@ def end_items(keys: list[int], state: ItemState, base: int) -> Steps[None]:
             "message": message,
             "new_state": CODE_OF[state],
         }
-        yield Query(of_items.insert_unrun, given)
+        yield Query(of_outcomes.insert_unrun, given)
         yield Query(of_items.end_items, given)

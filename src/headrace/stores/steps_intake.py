@@ -5,13 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from msgspec.structs import asdict, replace
+from msgspec.structs import asdict
 
-from headrace.errors import DuplicateItem, NotFound, WrongState
+from headrace.errors import DuplicateItem, NotFound
 from headrace.jobs import Job, JobState, NewItem, NewJob
 from headrace.stores import statements_items as of_items
 from headrace.stores import statements_jobs as of_jobs
-from headrace.stores.jobrow import REMOVED, JobRow, expect, first_row, moved, sealed
+from headrace.stores import statements_outcomes as of_outcomes
+from headrace.stores.custom_ids import check_ids, duplicate
+from headrace.stores.jobrow import (
+    JobRow,
+    expect,
+    first_row,
+    name_taken,
+    removed,
+    sealed,
+    still_running,
+)
 from headrace.stores.packing import Packer
 from headrace.stores.schema import SEQ_BITS
 from headrace.stores.statement import Each, Packing, Query, Row, Steps
@@ -72,11 +82,7 @@ def create(new: NewJob) -> Steps[tuple[Job, bool]]:
         rows = yield Query(of_jobs.by_key, {"idempotency_key": new.idempotency_key})
         if rows:
             return seen_job(rows[0]), False
-    raise WrongState(
-        f"a job named {new.name!r} is there already; remove it or choose another name",
-        expected="a name that no job bears",
-        found=str(new.name),
-    )
+    raise name_taken(new)
 
 
 def add(job: int, items: Sequence[NewItem]) -> Steps[None]:
@@ -101,31 +107,6 @@ def add(job: int, items: Sequence[NewItem]) -> Steps[None]:
         of_items.insert_payloads,
         [(key + n, *pack.pack(new.payload)) for n, new in enumerate(items)],
     )
-
-
-def check_ids(items: Sequence[NewItem], start: int) -> None:
-    """Refuse a `custom_id` that stands twice among these, or that no store can keep.
-
-    Raises:
-        DuplicateItem: it stands twice.
-        ValueError: it holds NUL.
-    """
-    ids = {new.custom_id for new in items}
-    if any("\0" in custom_id for custom_id in ids):
-        raise ValueError("a custom_id holds the character NUL")
-    if len(ids) == len(items):
-        return
-    seen: set[str] = set()
-    for n, new in enumerate(items):
-        if new.custom_id in seen:
-            raise duplicate(new.custom_id, start + n)
-        seen.add(new.custom_id)
-
-
-def duplicate(custom_id: str, seq: int) -> DuplicateItem:
-    """Return the error about an item that is there already."""
-    message = f"custom_id {custom_id!r} stands twice; its second place is item {seq}"
-    return DuplicateItem(message, custom_id=custom_id, seq=seq)
 
 
 def find_duplicate(job: int, items: Sequence[NewItem]) -> Steps[DuplicateItem | None]:
@@ -153,16 +134,10 @@ def mark_removed(job: int) -> Steps[None]:
     rows = yield Query(of_jobs.lock, {"numbers": [job]})
     if not rows:
         return
-    running = yield Query(of_items.runs_under_living, {"job": job})
-    if running:
-        raise WrongState(
-            f"job {rows[0][1]} is being run by a live process; cancel it first",
-            expected="no item running",
-            found="items running",
-        )
     row, now = job_row(rows[0]), rows[0][-1]
-    gone = moved(row, JobState.CANCELLED, now, REMOVED)
-    yield from write_job(row, replace(gone, name=None, idempotency_key=None))
+    if (yield Query(of_items.runs_under_living, {"job": job})):
+        raise still_running(row)
+    yield from write_job(row, removed(row, now))
 
 
 def remove_chunk(job: int) -> Steps[int]:
@@ -175,8 +150,8 @@ def remove_chunk(job: int) -> Steps[int]:
         return 0
     span = {"first": first, "last": rows[0][0]}
     for statement in (
-        of_items.delete_attempts,
-        of_items.delete_results,
+        of_outcomes.delete_attempts,
+        of_outcomes.delete_results,
         of_items.delete_payloads,
         of_items.delete_items,
     ):

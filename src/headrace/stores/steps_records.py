@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,12 +9,14 @@ import msgspec
 from msgspec.structs import replace
 
 from headrace.jobs import AttemptRecord, Finished, Job, Recorded
-from headrace.model import ItemState, Outcome
+from headrace.model import Outcome
 from headrace.stores import statements_items as of_items
 from headrace.stores import statements_jobs as of_jobs
-from headrace.stores.jobrow import JobRow, encode_rendered, settled
+from headrace.stores import statements_outcomes as of_outcomes
+from headrace.stores.itemstates import CODE_OF
+from headrace.stores.jobrow import encode_rendered, number_outcomes, settled
 from headrace.stores.packing import Packer, outcome_of, result_values, text
-from headrace.stores.schema import CODE_OF, SEQ_BITS
+from headrace.stores.schema import SEQ_BITS
 from headrace.stores.statement import Each, Packing, Query, Steps
 from headrace.stores.steps_intake import item_key, job_row, seen_job, write_job
 
@@ -57,7 +58,7 @@ def record(group: Group) -> Steps[Recorded]:
     if written:
         pack: Packer = yield Packing()
         yield Each(
-            of_items.insert_results,
+            of_outcomes.insert_results,
             [
                 (d.lease.item, d.lease.job, n, now, *result_values(d, pack))
                 for d, n in written
@@ -76,37 +77,6 @@ def record(group: Group) -> Steps[Recorded]:
     return Recorded(
         {d.lease.item: n for d, n in written}, {row[0]: seen_job(row) for row in seen}
     )
-
-
-def number_outcomes(
-    finished: Sequence[Finished],
-    held: Mapping[int, int],
-    rows: Mapping[int, JobRow],
-) -> tuple[list[tuple[Finished, int]], dict[int, Counter[ItemState]]]:
-    """Choose the outcomes whose items are held, and number them from their job's row.
-
-    Args:
-        finished: in the order wanted; the first of an item counts.
-        held: key and generation of each item that is still held.
-        rows: the locked jobs by number.
-
-    Returns:
-        What is to be written with its number, and how many ended how, by job.
-    """
-    ends: defaultdict[int, Counter[ItemState]] = defaultdict(Counter)
-    written: list[tuple[Finished, int]] = []
-    last = {number: row.version for number, row in rows.items()}
-    seen: set[int] = set()
-    for done in finished:
-        lease = done.lease
-        is_held = held.get(lease.item) == lease.generation and lease.job in last
-        if lease.item in seen or not is_held:
-            continue
-        seen.add(lease.item)
-        last[lease.job] += 1
-        ends[lease.job][done.outcome.state] += 1
-        written.append((done, last[lease.job]))
-    return written, ends
 
 
 def _finish_values(epoch: int, done: Finished) -> tuple[Any, ...]:
@@ -132,7 +102,7 @@ def _record_tries(tries: Tries, held: Mapping[int, int]) -> Steps[None]:
         if held.get(key) == t.generation
     ]
     if rows:
-        yield Each(of_items.insert_attempts, rows)
+        yield Each(of_outcomes.insert_attempts, rows)
 
 
 def mark_rendered(job: int, rendered: Mapping[str, int]) -> Steps[None]:
@@ -159,12 +129,12 @@ def list_jobs(limit: int, before: int) -> Steps[list[Job]]:
 def outcomes(job: int, after: int, limit: int) -> Steps[list[Outcome]]:
     """Return a page of outcomes in order of their numbers."""
     given = {"job": job, "after": after, "limit": limit}
-    rows = yield Query(of_items.page, given)
+    rows = yield Query(of_outcomes.page, given)
     pack: Packer = yield Packing()
     return [outcome_of(row, pack) for row in rows]
 
 
 def attempts(job: int, seq: int) -> Steps[list[AttemptRecord]]:
     """Return the failed tries and former outcomes of one item, oldest first."""
-    rows = yield Query(of_items.attempts_of, {"key": item_key(job, seq)})
+    rows = yield Query(of_outcomes.attempts_of, {"key": item_key(job, seq)})
     return [AttemptRecord(seq, *row) for row in rows]
