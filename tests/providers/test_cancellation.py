@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -49,6 +50,26 @@ class TellingClock:
 
 def http(clock: Any = None) -> HttpProvider:
     return HttpProvider(dialect_named("openai"), lambda _: None, clock=clock)
+
+
+def unsent_bytes(port: int) -> int:
+    """Return what the kernel holds for a server that has stopped reading."""
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        _, _, remote, _, queues, *_ = line.split()
+        if int(remote.partition(":")[2], 16) == port:
+            return int(queues.partition(":")[0], 16)
+    return 0
+
+
+async def wait_stuck(port: int) -> None:
+    """Wait until nothing more is sent."""
+    before, turns = -1, 0
+    async with asyncio.timeout(10):
+        while turns < 20 or before == 0:
+            now = unsent_bytes(port)
+            turns = turns + 1 if now == before else 0
+            before = now
+            await asyncio.sleep(0)
 
 
 async def cancel(task: asyncio.Task[Any]) -> None:
@@ -105,6 +126,7 @@ def test_while_sending_to_a_peer_that_has_stopped_reading(
                 via.send(call(chat_request(BIG)), server.endpoint)
             )
             await begun.wait()
+            await wait_stuck(server.port)
             await cancel(task)
             await wait_until(lambda: count_files() == before + 1)  # the server's end
             read_on.set()
