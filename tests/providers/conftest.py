@@ -119,9 +119,9 @@ def open_files() -> int:
     return len(os.listdir("/proc/self/fd"))
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait for what only the kernel knows, at most a second."""
-    async with asyncio.timeout(1):
+async def until(condition: Callable[[], object], limit_s: float = 1.0) -> None:
+    """Wait for what only the kernel knows."""
+    async with asyncio.timeout(limit_s):
         while not condition():  # noqa: ASYNC110  nobody could set an event
             await asyncio.sleep(0)
 
