@@ -107,6 +107,8 @@ class Connection(asyncio.Protocol):
         match name.lower():
             case b"authorization":
                 self._authorization = value
+            case b"x-api-key" | b"api-key":
+                self._authorization = b"Bearer " + value
             case b"x-client-request-id":
                 self._call_id = value
             case b"expect" if self._transport is not None:

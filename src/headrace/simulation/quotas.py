@@ -10,6 +10,9 @@ from headrace.simulation.meters import Charge, Meter, meter
 from headrace.simulation.scenario import Scenario
 from headrace.simulation.visit import Headers, go_duration
 
+_ROUNDING = 1e-6
+"""A float just below a whole number of units is that number."""
+
 
 class Refusal(msgspec.Struct, frozen=True):
     """Which limit had no room, and when it will."""
@@ -67,7 +70,10 @@ class Quotas:
             if limit is not None:
                 found += (
                     (f"x-ratelimit-limit-{name}", f"{limit.limit:.0f}"),
-                    (f"x-ratelimit-remaining-{name}", f"{int(limit.remaining(now))}"),
+                    (
+                        f"x-ratelimit-remaining-{name}",
+                        f"{int(limit.remaining(now) + _ROUNDING)}",
+                    ),
                     (f"x-ratelimit-reset-{name}", go_duration(limit.reset_s(now))),
                 )
         return tuple(found)

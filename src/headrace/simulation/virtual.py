@@ -119,7 +119,7 @@ class VirtualClock:
         self._loop_clock = SystemClock(seed)
 
     def monotonic(self) -> float:
-        return self._loop_clock.monotonic()
+        return asyncio.get_running_loop().time()
 
     def utc(self) -> float:
         return EPOCH_AT + self.monotonic()
