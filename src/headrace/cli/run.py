@@ -1,0 +1,179 @@
+"""`headrace run`: sends every line of a file, as fast as the limits allow."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from typer import Option
+
+_CALLS = "What is called"
+_LIMITS = "Limits"
+_FAULTS = "Faults and time"
+_STATE = "Input and state"
+
+
+def run(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="IN",
+            help="JSON Lines: OpenAI batch lines, or {prompt} or {messages} with --model; "
+            "may be .gz; - is standard input.",
+        ),
+    ],
+    output: Annotated[
+        str | None,
+        Option(
+            "--output",
+            "-o",
+            help="Answers, one line each; failures go to OUT.errors.jsonl. "
+            "Without it, or with -, answers go to standard output.",
+        ),
+    ] = None,
+    base_url: Annotated[
+        list[str] | None,
+        Option("--base-url", help="Where calls go, with or without /v1; repeatable."),
+    ] = None,
+    dialect: Annotated[
+        str | None,
+        Option("--dialect", help="openai (default), anthropic, azure, http."),
+    ] = None,
+    model: Annotated[
+        str | None, Option("--model", help="For lines that name none.")
+    ] = None,
+    api_key_env: Annotated[
+        str | None,
+        Option(
+            "--api-key-env",
+            metavar="NAME",
+            help="Variable that holds the key (else HEADRACE_API_KEY, the file named by "
+            "HEADRACE_API_KEY_FILE, OPENAI_API_KEY).",
+        ),
+    ] = None,
+    header: Annotated[
+        list[str] | None,
+        Option("--header", metavar="'K: V'", help="Sent with each call; no keys."),
+    ] = None,
+    rpm: Annotated[
+        float | None, Option("--rpm", help="Calls per minute, of each address.")
+    ] = None,
+    tpm: Annotated[
+        float | None, Option("--tpm", help="Tokens per minute, of each address.")
+    ] = None,
+    in_flight: Annotated[
+        str | None,
+        Option("--in-flight", metavar="N", help="Calls at once (32), of each address."),
+    ] = None,
+    max_in_flight: Annotated[
+        int | None, Option("--max-in-flight", help="--in-flight is never above (512).")
+    ] = None,
+    strategy: Annotated[
+        str | None, Option("--strategy", help="Which address is called: headroom.")
+    ] = None,
+    timeout: Annotated[
+        float | None, Option("--timeout", help="Seconds for one attempt (600).")
+    ] = None,
+    deadline: Annotated[
+        float | None,
+        Option("--deadline", help="Seconds from now; what has not ended expires."),
+    ] = None,
+    max_attempts: Annotated[
+        int | None, Option("--max-attempts", help="Attempts for each line (5).")
+    ] = None,
+    patience: Annotated[
+        float | None,
+        Option("--patience", help="Seconds a silent upstream is waited for (900)."),
+    ] = None,
+    on_failure: Annotated[
+        str | None,
+        Option(
+            "--on-failure",
+            help="keep going (default), stop at the first (all), or at a SHARE as 0.1.",
+        ),
+    ] = None,
+    priority: Annotated[
+        str | None, Option("--priority", help="low, normal (default), high, urgent.")
+    ] = None,
+    budget_usd: Annotated[
+        float | None, Option("--budget-usd", help="Not there yet.")
+    ] = None,
+    cache: Annotated[bool | None, Option("--cache", help="Not there yet.")] = None,
+    limit: Annotated[
+        int | None, Option("--limit", help="Take only the first N lines.")
+    ] = None,
+    skip_bad_lines: Annotated[
+        bool | None,
+        Option(
+            "--skip-bad-lines", help="Leave bad lines out; without it none is sent."
+        ),
+    ] = None,
+    max_line_bytes: Annotated[
+        int | None, Option("--max-line-bytes", help="Longest line (16 MiB).")
+    ] = None,
+    store: Annotated[
+        str | None,
+        Option(
+            "--store", metavar="PATH|URL", help="Where jobs are kept (headrace.db)."
+        ),
+    ] = None,
+    name: Annotated[
+        str | None,
+        Option("--name", help="Names the run; by default the path of OUT does."),
+    ] = None,
+    restart: Annotated[
+        bool, Option("--restart", help="Forget the former run of this name.")
+    ] = False,
+    json: Annotated[
+        bool | None,
+        Option(
+            "--json",
+            help="One JSON object per event, on standard output (on standard error if "
+            "answers go to standard output).",
+        ),
+    ] = None,
+) -> None:
+    """Send every line of IN, as fast as the limits allow, and lose none.
+
+    The same command again goes on where it stopped. Settings may also stand in
+    HEADRACE_… variables and in headrace.toml, [run].
+
+    Exit codes: 0 all succeeded, 1 some did not, 2 usage, input or a missing key,
+    3 interrupted, 4 upstream, 5 this machine. After 3, 4 and 5 the same command goes on.
+    """
+    flags = {key: value for key, value in locals().items() if key not in _NOT_SETTINGS}
+    raise typer.Exit(_run(source, output, name, restart, flags))
+
+
+_NOT_SETTINGS = ("source", "output", "name", "restart")
+
+
+def _run(
+    source: str,
+    output: str | None,
+    name: str | None,
+    restart: bool,
+    flags: dict[str, object],
+) -> int:
+    import os
+    from pathlib import Path
+
+    import uvloop
+
+    from headrace.cli.exits import exiting
+    from headrace.cli.running import Running
+    from headrace.cli.runplan import plan_run
+    from headrace.clock import SystemClock
+    from headrace.config import load_settings
+
+    with exiting("run"):
+        settings = load_settings(flags, os.environ, Path.cwd())
+        plan = plan_run(
+            source,
+            output,
+            name,
+            restart=restart,
+            settings=settings,
+            environ=os.environ,
+        )
+        return int(uvloop.run(Running(plan, SystemClock()).run()))

@@ -1,0 +1,211 @@
+"""What a run came to, in words and as an event."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from headrace.cli import words
+from headrace.cli.showing import BINDINGS
+from headrace.insight.attribution import MEANINGS, Binding, Share
+from headrace.insight.tally import Tally
+from headrace.jobs import JOB_ENDS, Counts, Job
+
+_QUANTILES = (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))
+_LOST = ("failed", "cancelled", "expired", "skipped")
+_MAX_CLASSES = 10
+_LEAST_SHARE = 0.0005
+
+
+class Summary(msgspec.Struct, frozen=True):
+    """All that is told of a run afterwards."""
+
+    job: Job
+    out: Path | None
+    errors: Path | None
+    """None if there is no such file."""
+    store: str
+    bad_lines: int
+    tally: Tally
+    """Of the outcomes that this run recorded."""
+    binding: Binding
+    elapsed_s: float
+
+    @property
+    def lost(self) -> int:
+        """Items that ended without success."""
+        return self.job.counts.ended - self.job.counts.succeeded
+
+    @property
+    def is_over(self) -> bool:
+        return self.job.state in JOB_ENDS
+
+
+def summary_lines(summary: Summary) -> list[str]:
+    """Return the summary for people, line by line."""
+    job, tally = summary.job, summary.tally
+    rows = [_row(str(job.state).replace("_", " "), _outcomes(job.counts))]
+    if summary.bad_lines:
+        rows.append(_row("left out", words.plural(summary.bad_lines, "bad line")))
+    rows += failure_rows(tally)
+    if tally.total:
+        rows += _this_run(summary)
+    else:
+        rows.append(_row("this run", "sent nothing: all had ended before"))
+    rows += _places(summary)
+    rows += _next(summary)
+    return rows
+
+
+def failure_rows(tally: Tally) -> list[str]:
+    """Return a line for each class of failures, with an example."""
+    found = tally.failures()
+    rows = [
+        _row(
+            f"  {each.code}",
+            f"{words.count(each.count)}, such as {each.example_id}: "
+            f"{words.one_line(each.example, 160)}",
+        )
+        for each in found[:_MAX_CLASSES]
+    ]
+    if len(found) > _MAX_CLASSES:
+        rows.append(_row("", f"and {len(found) - _MAX_CLASSES} more kinds"))
+    return rows
+
+
+def call_rows(tally: Tally) -> list[str]:
+    """Return how many calls were made, their tokens and their latency."""
+    calls = f"{words.count(tally.tries)} for {words.plural(tally.total, 'item')}"
+    spare = tally.tries - tally.total
+    if spare > 0:
+        calls += f" ({words.count(tally.attempts)} counted as attempts)"
+    rows = [_row("calls", calls)]
+    if tally.input_tokens or tally.output_tokens:
+        rows.append(
+            _row(
+                "tokens",
+                f"{words.count(tally.input_tokens)} in, "
+                f"{words.count(tally.output_tokens)} out",
+            )
+        )
+    if tally.calls.count:
+        parts = [
+            f"{name} {words.duration(tally.calls.quantile(share))}"
+            for name, share in _QUANTILES
+        ]
+        rows.append(_row("latency", ", ".join(parts)))
+    return rows
+
+
+def time_rows(tally: Tally) -> list[str]:
+    """Return where the time of the items went."""
+    items = max(1, tally.attribution.items)
+    return [
+        _row(
+            "where time went" if first else "",
+            f"{words.percent(share.share):>6}  {MEANINGS[share.part]}"
+            f" (mean {words.duration(share.seconds / items)})",
+        )
+        for first, share in _firsts(
+            [s for s in tally.attribution.shares() if s.share > _LEAST_SHARE]
+        )
+    ]
+
+
+def binding_row(binding: Binding) -> list[str]:
+    """Return which limits held the run back, and for what share of it."""
+    found = [
+        f"{BINDINGS.get(each.part, each.part)} {words.percent(each.share)} of the time"
+        for each in binding.shares()[:3]
+    ]
+    return [_row("held by", ", ".join(found))] if found else []
+
+
+def summary_event(summary: Summary) -> dict[str, object]:
+    """Return the summary for programs."""
+    job, tally = summary.job, summary.tally
+    shares = tally.attribution.shares()
+    return {
+        "job_id": job.id,
+        "name": job.name,
+        "state": str(job.state),
+        "counts": msgspec.to_builtins(job.counts),
+        "bad_lines": summary.bad_lines,
+        "out": str(summary.out) if summary.out else None,
+        "errors": str(summary.errors) if summary.errors else None,
+        "store": words.address(summary.store),
+        "elapsed_s": round(summary.elapsed_s, 3),
+        "this_run": {
+            "outcomes": {str(k): v for k, v in tally.states.items() if v},
+            "failures": msgspec.to_builtins(tally.failures()),
+            "attempts": tally.attempts,
+            "tries": tally.tries,
+            "input_tokens": tally.input_tokens,
+            "output_tokens": tally.output_tokens,
+            "latency_s": {n: round(tally.calls.quantile(q), 4) for n, q in _QUANTILES},
+            "time_s": {share.part: round(share.seconds, 3) for share in shares},
+            "time_shares": {share.part: round(share.share, 4) for share in shares},
+            "held_by": {s.part: round(s.share, 4) for s in summary.binding.shares()},
+        },
+    }
+
+
+def _this_run(summary: Summary) -> list[str]:
+    tally, elapsed_s = summary.tally, summary.elapsed_s
+    pace = tally.total / elapsed_s if elapsed_s > 0 else 0.0
+    took = (
+        f"{words.plural(tally.total, 'outcome')} in {words.duration(elapsed_s)}, "
+        f"{words.rate(pace)} a second"
+    )
+    return [
+        _row("this run", took),
+        *call_rows(tally),
+        *time_rows(tally),
+        *binding_row(summary.binding),
+    ]
+
+
+def _places(summary: Summary) -> list[str]:
+    out = str(summary.out) if summary.out is not None else "standard output"
+    rows = [_row("results", out)]
+    if summary.errors is not None:
+        rows.append(_row("errors", str(summary.errors)))
+    rows.append(_row("job", f"{summary.job.id} in {words.address(summary.store)}"))
+    return rows
+
+
+def _next(summary: Summary) -> list[str]:
+    job = summary.job
+    if not summary.is_over:
+        return [_row("next", "run the same command again to go on")]
+    if not summary.lost:
+        return []
+    retry = f"headrace jobs retry {job.id} --store {words.address(summary.store)}"
+    return [
+        _row(
+            "next",
+            f"{retry}, then the same command again, tries the "
+            f"{words.count(summary.lost)} again",
+        )
+    ]
+
+
+def _outcomes(counts: Counts) -> str:
+    parts = [
+        f"{words.count(counts.succeeded)} of {words.plural(counts.total, 'item')} "
+        "succeeded"
+    ]
+    ends = {noun: getattr(counts, noun) for noun in _LOST}
+    parts += [f"{words.count(n)} {noun}" for noun, n in ends.items() if n]
+    if left := counts.total - counts.ended:
+        parts.append(f"{words.count(left)} still to do")
+    return ", ".join(parts)
+
+
+def _row(label: str, text: str) -> str:
+    return f"{label:<17}{text}"
+
+
+def _firsts(items: list[Share]) -> list[tuple[bool, Share]]:
+    return [(index == 0, item) for index, item in enumerate(items)]
