@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
@@ -56,13 +57,13 @@ def test_a_first_call_never_waits():
 
 def test_calls_are_spaced_evenly():
     starts = starts_of(calls_only(60), 1000.0, 4)
-    gaps = [b - a for a, b in zip(starts[1:], starts[2:], strict=False)]
+    gaps = [b - a for a, b in itertools.pairwise(starts[1:])]
     assert gaps == pytest.approx([1.0, 1.0])
 
 
 def test_one_call_a_minute_means_one_in_any_minute():
     starts = starts_of(calls_only(1, jitter_s=0.2), 1000.0, 3)
-    gaps = [b - a for a, b in zip(starts, starts[1:], strict=False)]
+    gaps = [b - a for a, b in itertools.pairwise(starts)]
     assert all(60.2 < gap < 60.8 for gap in gaps)
 
 
@@ -74,7 +75,7 @@ def test_half_a_call_a_minute_is_one_call_in_two():
 def test_a_call_as_large_as_the_limit_goes_once_a_window():
     rate = build_rate(Limits(tokens_per_minute=4000))
     starts = starts_of(rate, 1000.0, 3, tokens=4000)
-    assert all(60 < b - a < 61 for a, b in zip(starts, starts[1:], strict=False))
+    assert all(60 < b - a < 61 for a, b in itertools.pairwise(starts))
 
 
 def test_a_cost_above_the_limit_is_named_and_never_starts():
@@ -284,6 +285,7 @@ def test_used_falls_to_nothing_after_a_window():
     assert rate.headroom(1000.0) == 0.5
 
 
+@pytest.mark.slow
 @given(LIMITS, CALLS, st.randoms(use_true_random=False))
 def test_no_window_ever_sees_more_than_the_limit(limits, calls, random):
     rate = build_rate(limits)
@@ -304,6 +306,7 @@ def test_no_window_ever_sees_more_than_the_limit(limits, calls, random):
         assert heaviest_window(sorted(taken), dim.window_s) <= dim.limit + 1e-6
 
 
+@pytest.mark.slow
 @given(CALLS, st.randoms(use_true_random=False))
 def test_no_window_ever_sees_more_actual_tokens_than_the_limit(calls, random):
     rate = actual(8000)
@@ -324,6 +327,7 @@ def test_no_window_ever_sees_more_actual_tokens_than_the_limit(calls, random):
     assert heaviest_window(sorted(arrivals), 60.0) <= 8000 + 1e-6
 
 
+@pytest.mark.slow
 @given(LIMITS, CALLS)
 def test_starts_never_go_back_in_time_and_never_before_now(limits, calls):
     rate, now, last = build_rate(limits), 1000.0, 0.0
@@ -338,6 +342,7 @@ def test_starts_never_go_back_in_time_and_never_before_now(limits, calls):
         last = at
 
 
+@pytest.mark.slow
 @given(CALLS)
 def test_pace_never_exceeds_burst_and_rate_in_any_window(calls):
     rate = build_rate(Limits(tokens_per_minute=50_000))
@@ -353,6 +358,7 @@ def test_pace_never_exceeds_burst_and_rate_in_any_window(calls):
         assert heaviest_window(starts, width_s) <= allowed + 1e-6
 
 
+@pytest.mark.slow
 @given(LIMITS, CALLS)
 def test_an_idle_limit_never_makes_a_call_wait(limits, calls):
     rate, now = build_rate(limits), 1000.0
@@ -367,6 +373,7 @@ def test_an_idle_limit_never_makes_a_call_wait(limits, calls):
         assert at == now
 
 
+@pytest.mark.slow
 @given(st.lists(st.floats(2, 200), min_size=2, max_size=8), st.integers(1, 60))
 def test_the_guarantee_holds_while_the_limit_moves(limits, per_step):
     rate, now = calls_only(limits[0], jitter_s=0.2), 1000.0
