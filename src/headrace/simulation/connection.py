@@ -13,6 +13,7 @@ from http import HTTPStatus
 from typing import Protocol, cast
 
 import httptools
+import msgspec
 
 from headrace.simulation.asking import Asked
 from headrace.simulation.upstream import Upstream
@@ -56,6 +57,7 @@ class Connection(asyncio.Protocol):
         self._keep_alive = True
         self._can_write = True
         self._is_serving = False
+        self._is_headless = False
         self._url = b""
         self._authorization = b""
         self._call_id = b""
@@ -169,9 +171,12 @@ class Connection(asyncio.Protocol):
         )
 
     def _serve(self, asked: Asked) -> None:
+        self._is_headless = asked.method == "HEAD"
+        if self._is_headless:
+            asked = msgspec.structs.replace(asked, method="GET")
         control = self._host.control(asked)
         if control is not None:
-            self._write(control, headless=asked.method == "HEAD")
+            self._write(control)
             return
         visit = self._host.upstream.arrive(self._loop.time(), asked)
         if visit.fate is Fate.NO_CONNECTION:
@@ -244,15 +249,12 @@ class Connection(asyncio.Protocol):
 
     # Writing
 
-    def _write(
-        self, answer: Answer, *, sent_share: float = 1.0, headless: bool = False
-    ) -> None:
+    def _write(self, answer: Answer, *, sent_share: float = 1.0) -> None:
         """Write an answer; with a `sent_share` below 1 break off within its body."""
         sent = answer.body[: int(len(answer.body) * sent_share)]
         length = ("content-length", str(len(answer.body)))
-        self._write_head(
-            answer.status, (*_JSON, length, *answer.headers), b"" if headless else sent
-        )
+        headers = (*_JSON, length, *answer.headers)
+        self._write_head(answer.status, headers, b"" if self._is_headless else sent)
         if sent_share < 1 or not self._keep_alive:
             self._close()
 
