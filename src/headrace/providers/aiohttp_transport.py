@@ -119,7 +119,7 @@ class _Sessions:
             timeout_ceil_threshold=_NEVER_CEIL_S,
             socket_factory=self._socket,
         )
-        return aiohttp.ClientSession(
+        session = aiohttp.ClientSession(
             connector=connector,
             timeout=self._timeout,
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -129,6 +129,10 @@ class _Sessions:
             max_field_size=MAX_HEAD_FIELD_BYTES,
             response_class=_Response,
         )
+        # aiohttp sends a GET again by itself, on new connections too, which no limit
+        # would see; there is no public switch.
+        session._retry_connection = False  # noqa: SLF001
+        return session
 
     def _socket(self, address: AddrInfoType) -> socket.socket:
         opening = _opening.get(None)
