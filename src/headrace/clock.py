@@ -29,16 +29,12 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The machine's clock; inside an event loop it follows the loop's time.
+    """The machine's clock; its monotonic time is that of asyncio's and uvloop's timers."""
 
-    So the same engine runs on real time and on a virtual loop.
-    """
+    monotonic = staticmethod(time.monotonic)
 
     def __init__(self, seed: int | None = None) -> None:
         self._random = random.Random(seed)  # noqa: S311  jitter, not secrets
-
-    def monotonic(self) -> float:
-        return asyncio.get_running_loop().time()
 
     def utc(self) -> float:
         return time.time()

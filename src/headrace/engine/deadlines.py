@@ -12,19 +12,13 @@ _SLACK = 1_024
 class TimeLimit:
     """The time limit of one stretch of work; made by `Deadlines.start`."""
 
-    __slots__ = ("_owner", "_task", "at", "expired", "over")
+    __slots__ = ("_owner", "_task", "expired", "over")
 
-    def __init__(
-        self, owner: Deadlines, task: asyncio.Task[object] | None, at: float
-    ) -> None:
+    def __init__(self, owner: Deadlines, task: asyncio.Task[object] | None) -> None:
         self._owner = owner
         self._task = task
-        self.at = at
         self.expired = False
         self.over = False
-
-    def __lt__(self, other: TimeLimit) -> bool:
-        return self.at < other.at
 
     def stop(self) -> None:
         """End the limit: the work is done; idempotent."""
@@ -62,7 +56,8 @@ class Deadlines:
     """
 
     def __init__(self) -> None:
-        self._heap: list[TimeLimit] = []
+        self._heap: list[tuple[float, int, TimeLimit]] = []
+        self._made = 0
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self._over = 0
@@ -70,8 +65,9 @@ class Deadlines:
 
     def start(self, at: float) -> TimeLimit:
         """Cancel the current task at `at` (loop time) unless stopped before."""
-        limit = TimeLimit(self, asyncio.current_task(), at)
-        heapq.heappush(self._heap, limit)
+        limit = TimeLimit(self, asyncio.current_task())
+        self._made += 1
+        heapq.heappush(self._heap, (at, self._made, limit))
         if self._timer is None or at < self._timer_at:
             self._arm(at)
         return limit
@@ -80,7 +76,7 @@ class Deadlines:
         """Count one ended limit; build the heap anew when most are ended."""
         self._over += 1
         if self._over > _SLACK and self._over * 2 > len(self._heap):
-            self._heap = [limit for limit in self._heap if not limit.over]
+            self._heap = [entry for entry in self._heap if not entry[2].over]
             heapq.heapify(self._heap)
             self._over = 0
 
@@ -96,15 +92,13 @@ class Deadlines:
         self._timer = None
         assert self._loop is not None
         now = self._loop.time()
-        while self._heap and (self._heap[0].over or self._heap[0].at <= now):
-            limit = heapq.heappop(self._heap)
-            if limit.over:
-                self._over -= 1
-            else:
+        while self._heap and (self._heap[0][2].over or self._heap[0][0] <= now):
+            limit = heapq.heappop(self._heap)[2]
+            if not limit.over:
                 limit.expire()
-                self._over -= 1
+            self._over -= 1
         if self._heap:
-            self._arm(self._heap[0].at)
+            self._arm(self._heap[0][0])
 
     def close(self) -> None:
         """Stop the timer; limits still running no longer fire."""

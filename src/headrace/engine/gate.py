@@ -98,42 +98,42 @@ class Gate:
 
     def try_place(self, ticket: Ticket) -> bool:
         """Give `ticket` all permits at once if nobody is before it; never waits."""
+        if ticket.call.cost.tokens:
+            self.placement.check_fits(ticket)
         if self.waiting or self._drained:
             return False
-        return self.placement.place(ticket, self.clock.monotonic())
+        now = ticket.started_at = self.clock.monotonic()
+        self.placement.wake_at = None
+        return self.placement.place(ticket, now)
 
-    def enqueue(self, ticket: Ticket) -> tuple[float, float, float]:
-        """Let `ticket` wait; return what its lane had waited by then, by reason."""
+    def enqueue(self, ticket: Ticket) -> None:
+        """Let `ticket` wait; only after `try_place` has failed in the same step."""
         call = ticket.call
         if self._drained:
             raise Drained
-        self.placement.check_fits(ticket)
-        now = self.clock.monotonic()
+        now = ticket.started_at or self.clock.monotonic()
         lane = self._lanes.get(call.model)
         if lane is None:
             lane = self._lanes[call.model] = Lane(call.model)
         if not len(lane.queue):
             lane.since = now
             lane.passed = self._least_passed()
-        lane.advance(now)
+        lane.begin_wait(ticket, now)
         retried = call.trace.tries > 0
         cost = float(call.cost.tokens or 1)
         lane.queue.push(ticket, call.flow, call.priority, cost, now, front=retried)
         self.waiting += 1
-        self._pump(now)
-        return (lane.waited[0], lane.waited[1], lane.waited[2])
-
-    def waited(self, ticket: Ticket) -> tuple[float, float, float]:
-        """Return what the ticket's lane has waited up to now, by reason."""
-        lane = self._lanes[ticket.call.model]
-        lane.advance(self.clock.monotonic())
-        return (lane.waited[0], lane.waited[1], lane.waited[2])
+        if self.waiting == 1:
+            self._note_why(lane, ticket, now)
+            self._arm()
+        elif lane.queue.peek(now) is ticket:
+            self._pump(now)
 
     def leave(self, ticket: Ticket) -> None:
         """Take a waiting ticket out of the queue; what it reserved is given back."""
         lane = self._lanes[ticket.call.model]
         now = self.clock.monotonic()
-        lane.advance(now)
+        lane.end_wait(ticket, now)
         if lane.head is ticket:
             lane.give_back()
         lane.queue.discard(ticket)
@@ -190,10 +190,12 @@ class Gate:
 
     def _advance_lane(self, lane: Lane, now: float) -> bool:
         """Let the first call of a lane go if it may; return whether it went."""
+        if lane.head is None and not self.placement.has_room():
+            lane.wait_for(SLOT, "", now)
+            return False
         ticket = lane.queue.peek(now)
         if ticket is None:
             return False
-        lane.advance(now)
         if lane.head is ticket and self._redeem(lane, ticket, now):
             return self._hand_over(lane, ticket, now)
         if lane.head is not None and (lane.head is not ticket or lane.start_at <= now):
@@ -201,19 +203,24 @@ class Gate:
         if self.placement.place(ticket, now):
             lane.give_back()
             return self._hand_over(lane, ticket, now)
+        self._note_why(lane, ticket, now)
+        return False
+
+    def _note_why(self, lane: Lane, ticket: Ticket, now: float) -> None:
+        """Book why the head of a lane waits; hold its rate start if that is why."""
         if lane.head is None:
-            lane.reason, lane.bound = self.placement.reason, self.placement.bound
+            lane.wait_for(self.placement.reason, self.placement.bound, now)
             if self.placement.reason == RATE:
                 self._reserve(lane, ticket, now)
         if lane.head is not None:
             self.placement.wake(lane.start_at)
-        return False
 
     def _hand_over(self, lane: Lane, ticket: Ticket, now: float) -> bool:
         lane.queue.pop(now)
         lane.passed += 1.0 / CLASS_WEIGHTS[ticket.call.priority]
+        lane.end_wait(ticket, now)
         self.waiting -= 1
-        ticket.wake()
+        ticket.wake(now)
         return True
 
     def _least_passed(self) -> float:
@@ -237,9 +244,8 @@ class Gate:
             return False
         if not self.placement.admit_breaker(site, ticket, now):
             return False
-        ticket.costs = lane.head_costs
         lane.head = lane.head_site = None
-        self.placement.start(site, ticket)
+        self.placement.start(site, ticket, lane.head_costs, lane.start_at)
         return True
 
     # ---- the timer

@@ -47,11 +47,31 @@ class Lane:
         """Seconds in which some call of the lane waited, by reason."""
         self.passed = 0.0
 
-    def advance(self, now: float) -> None:
+    def _advance(self, now: float) -> None:
         """Book the time since the last event on the reason that held then."""
         if now > self.since:
             self.waited[self.reason] += now - self.since
             self.since = now
+
+    def wait_for(self, reason: int, bound: str, now: float) -> None:
+        """From now on the head of the lane waits for this."""
+        if reason != self.reason or bound != self.bound:
+            self._advance(now)
+            self.reason, self.bound = reason, bound
+
+    def begin_wait(self, ticket: Ticket, now: float) -> None:
+        """A call begins to wait here."""
+        self._advance(now)
+        rate_s, slot_s, endpoint_s = self.waited
+        ticket.waited_before = (rate_s, slot_s, endpoint_s)
+
+    def end_wait(self, ticket: Ticket, now: float) -> None:
+        """A call waits no more: book its wait, by reason."""
+        self._advance(now)
+        trace, waited, before = ticket.call.trace, self.waited, ticket.waited_before
+        trace.rate_s += waited[RATE] - before[RATE]
+        trace.slot_s += waited[SLOT] - before[SLOT]
+        trace.endpoint_s += waited[ENDPOINT] - before[ENDPOINT]
 
     def hold(self, ticket: Ticket, site: Site, now: float) -> None:
         """Reserve the earliest rate start at `site` for the first call in order."""
@@ -63,5 +83,7 @@ class Lane:
     def give_back(self) -> None:
         """Give the head's reservation back unused; idempotent."""
         if self.head_site is not None:
-            self.head_site.rate = self.head_site.rate.give_back(self.head_costs)
+            self.head_site.rate = self.head_site.rate.give_back(
+                self.head_costs, self.start_at
+            )
         self.head = self.head_site = None

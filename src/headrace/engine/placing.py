@@ -31,14 +31,18 @@ class Placement:
         breaker = site.breaker
         self._listener(BreakerMoved(site.endpoint.name, breaker.state, breaker.reason))
 
+    def has_room(self) -> bool:
+        """Is there a free slot on any endpoint?"""
+        for site in self.sites:  # noqa: SIM110  `any` costs twice as much here
+            if site.in_flight < site.limit.value:
+                return True
+        return False
+
     def place(self, ticket: Ticket, now: float) -> bool:
         """Take all permits for a call that may start now; all or none."""
-        self.reason, self.bound = ENDPOINT, ""
         if len(self.sites) == 1:
-            site = self.sites[0]
-            return self._is_eligible(site, ticket, now) and self._take(
-                site, ticket, now
-            )
+            return self._place_on_only(self.sites[0], ticket, now)
+        self.reason, self.bound = ENDPOINT, ""
         candidates = [
             Candidate(
                 s.index,
@@ -60,21 +64,50 @@ class Placement:
             candidates = [c for c in candidates if c.index != index]
         return False
 
+    def _place_on_only(self, site: Site, ticket: Ticket, now: float) -> bool:
+        """Place on the one endpoint there is: the same, without choosing."""
+        if site.in_flight >= site.limit.value:
+            self.reason, self.bound = SLOT, ""
+            return False
+        self.reason, self.bound = ENDPOINT, ""
+        if site.pauses and self._is_paused(site, ticket.call.model, now):
+            return False
+        if site.breaker.state != "closed" and not self._is_well(site, now):
+            return False
+        rate = site.rate
+        if not rate.dims:
+            return self._take(site, ticket, now)
+        costs = rate.costs(ticket.call.cost.tokens)
+        after, at = rate.reserve(now, costs)
+        if at > now:
+            self.wake(at)
+            self._note(RATE, rate.binding(now, costs))
+            return False
+        if not self.admit_breaker(site, ticket, now):
+            return False
+        site.rate = after
+        self.start(site, ticket, costs, at)
+        return True
+
     def _is_eligible(self, site: Site, ticket: Ticket, now: float) -> bool:
         """May this call start here now? If not, note why and when to look again."""
         call = ticket.call
-        if site.pauses:
-            until = site.paused_until(call.model, now)
-            if until:
-                self.wake(until)
-                self._note(RATE, "calls")
-                return False
+        if site.pauses and self._is_paused(site, call.model, now):
+            return False
         if not site.has_slot():
             self._note(SLOT, "")
             return False
         if site.rate.dims and not self._rate_allows(site, call, now):
             return False
         return self._is_well(site, now)
+
+    def _is_paused(self, site: Site, model: str, now: float) -> bool:
+        until = site.paused_until(model, now)
+        if not until:
+            return False
+        self.wake(until)
+        self._note(RATE, "calls")
+        return True
 
     def _rate_allows(self, site: Site, call: Call, now: float) -> bool:
         costs = site.rate.costs(call.cost.tokens)
@@ -98,20 +131,31 @@ class Placement:
     def _take(self, site: Site, ticket: Ticket, now: float) -> bool:
         if not self.admit_breaker(site, ticket, now):
             return False
+        costs: tuple[float, ...] = ()
+        at = now
         if site.rate.dims:
-            ticket.costs = site.rate.costs(ticket.call.cost.tokens)
-            site.rate, _ = site.rate.reserve(now, ticket.costs)
-        self.start(site, ticket)
+            costs = site.rate.costs(ticket.call.cost.tokens)
+            site.rate, at = site.rate.reserve(now, costs)
+        self.start(site, ticket, costs, at)
         return True
 
-    def start(self, site: Site, ticket: Ticket) -> None:
+    def start(
+        self, site: Site, ticket: Ticket, costs: tuple[float, ...], start_at: float
+    ) -> None:
+        """Book the slot: the call goes."""
         site.in_flight += 1
         if site.in_flight > site.peak:
             site.peak = site.in_flight
         ticket.site = site
+        ticket.costs = costs
+        ticket.start_at = start_at
 
     def admit_breaker(self, site: Site, ticket: Ticket, now: float) -> bool:
+        """Ask the endpoint's breaker for a permit; if refused, note when to ask again."""
         before = site.breaker.state
+        if before == "closed":
+            ticket.permit = site.breaker.generation
+            return True
         site.breaker, permit = site.breaker.admit(now)
         if site.breaker.state != before:
             self.breaker_moved(site)
@@ -128,6 +172,7 @@ class Placement:
             self.reason, self.bound = reason, bound
 
     def check_fits(self, ticket: Ticket) -> None:
+        """Raise LimitExceeded if no endpoint could ever hold the call."""
         tight = [s.rate.fits(s.costs(ticket.call.cost)) for s in self.sites]
         if all(tight):
             raise LimitExceeded(

@@ -35,8 +35,10 @@ class Ticket:
         "costs",
         "permit",
         "site",
+        "start_at",
         "started_at",
         "usage",
+        "waited_before",
     )
 
     def __init__(self, gate: Gate, call: Call) -> None:
@@ -47,8 +49,12 @@ class Ticket:
         self.costs: tuple[float, ...] = ()
         self.permit = 0
         self.site: Site | None = None
+        self.start_at = 0.0
+        """When its rate reservation began."""
         self.started_at = 0.0
+        """When it got its permits; before that, when it asked for them."""
         self.usage: Usage | None = None
+        self.waited_before = (0.0, 0.0, 0.0)
 
     @property
     def endpoint(self) -> Endpoint:
@@ -56,9 +62,10 @@ class Ticket:
         assert self.site is not None
         return self.site.endpoint
 
-    def wake(self) -> None:
+    def wake(self, now: float) -> None:
         """All permits are here; called by the gate."""
         assert self._future is not None
+        self.started_at = now
         if not self._future.done():
             self._future.set_result(None)
 
@@ -72,28 +79,21 @@ class Ticket:
         gate = self._gate
         if not gate.try_place(self):
             await self._wait()
-        self.started_at = gate.clock.monotonic()
         assert self.site is not None
         self.call.trace.endpoint = self.site.endpoint.name
         return self
 
     async def _wait(self) -> None:
-        gate, trace = self._gate, self.call.trace
         self._future = asyncio.get_running_loop().create_future()
-        rate_s, slot_s, endpoint_s = gate.enqueue(self)
+        self._gate.enqueue(self)
         try:
             await self._future
         except asyncio.CancelledError:
             if self.site is None:
-                gate.leave(self)
+                self._gate.leave(self)
             else:
                 self._release(None, Verdict.IGNORED)
             raise
-        finally:
-            now_rate_s, now_slot_s, now_endpoint_s = gate.waited(self)
-            trace.rate_s += now_rate_s - rate_s
-            trace.slot_s += now_slot_s - slot_s
-            trace.endpoint_s += now_endpoint_s - endpoint_s
 
     async def __aexit__(
         self,
@@ -130,7 +130,7 @@ class Ticket:
         now = self._gate.clock.monotonic()
         if site.rate.dims and self.usage is not None:
             used = site.rate.costs(self.usage.total_tokens)
-            site.rate = site.rate.settle(now, self.costs, used)
+            site.rate = site.rate.settle(now, self.costs, used, self.start_at)
         site.throttles = 0
         site.budget = site.budget.deposit()
         self._observe_breaker("ok", now, None)
@@ -142,7 +142,7 @@ class Ticket:
         now = self._gate.clock.monotonic()
         rule = verdict_of(error)
         if isinstance(error, Unreachable) and site.rate.dims:
-            site.rate = site.rate.give_back(self.costs)
+            site.rate = site.rate.give_back(self.costs, self.start_at)
         if error.code is ErrorCode.RATE_LIMITED:
             self._pause(site, error, now)
         self._observe_breaker(rule.breaker, now, error.retry_after_s)
