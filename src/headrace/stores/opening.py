@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -14,12 +15,17 @@ from headrace.stores.sqlite import open_sqlite
 from headrace.stores.sqlite_connection import SqliteFile
 
 
+def no_offset() -> float:
+    """Take PostgreSQL's clock as it is."""
+    return 0.0
+
+
 async def open_store(
     address: str | Path,
     clock: Clock,
     *,
     synchronous: Literal["normal", "full"] = "normal",
-    offset_s: float = 0.0,
+    offset_s: Callable[[], float] = no_offset,
 ) -> Store:
     """Open a store; the caller closes it.
 
@@ -30,7 +36,7 @@ async def open_store(
         address: a path, `sqlite:///PATH`, `postgresql://…`, or `:memory:`.
         clock: what a SQLite or memory store takes its time from.
         synchronous: `full` makes SQLite safe against a loss of power, too.
-        offset_s: seconds added to PostgreSQL's clock; for tests.
+        offset_s: tells how many seconds to add to PostgreSQL's clock; for tests.
 
     Raises:
         StoreError: it cannot be opened; the message says what to do.

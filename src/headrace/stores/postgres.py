@@ -35,10 +35,10 @@ UNDONE: Final = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 
 
 class Database(msgspec.Struct, frozen=True):
-    """Which database, and how its clock is moved (by 0 s, but in tests)."""
+    """Which database, and by how many seconds its clock is moved."""
 
     url: str
-    offset_s: float = 0.0
+    offset_s: Callable[[], float]
 
     async def connect(self) -> Any:
         """Return a new connection."""
@@ -86,7 +86,7 @@ async def _leave_as_is(_: Any) -> None:
     """Spare the round trip by which a pool resets what we never set."""
 
 
-async def open_postgres(url: str, offset_s: float) -> PostgresBackend:
+async def open_postgres(url: str, offset_s: Callable[[], float]) -> PostgresBackend:
     """Connect to a database that `headrace migrate` has made ready.
 
     Raises:
@@ -146,7 +146,7 @@ class PostgresBackend:
         return await self._with_connection(lambda c: self._drive(c, make))
 
     async def _drive(self, connection: Any, make: Callable[[], Steps[T]]) -> T:
-        return await drive(connection, make, self._packer, self._database.offset_s)
+        return await drive(connection, make, self._packer, self._database.offset_s())
 
     async def _with_connection(self, work: Callable[[Any], Awaitable[T]]) -> T:
         try:
@@ -192,7 +192,7 @@ class PostgresPulse:
     async def _on_connection(self, make: Callable[[], Steps[T]]) -> T:
         if self._open is None or self._open.is_closed():
             self._open = await self._database.connect()
-        return await drive(self._open, make, self._packer, self._database.offset_s)
+        return await drive(self._open, make, self._packer, self._database.offset_s())
 
     def close(self) -> None:
         runner, self._runner = self._runner, None
