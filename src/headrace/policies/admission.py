@@ -98,6 +98,7 @@ class _Class(Generic[T]):
         "heap",
         "latest",
         "live",
+        "oldest_at",
         "share",
         "sweep_at",
         "turns",
@@ -116,19 +117,19 @@ class _Class(Generic[T]):
         self.live = 0
         self.turns = 0
         self.sweep_at = _SLACK
+        self.oldest_at = 0.0
+        """No entry that waits was pushed before; exact after `oldest`."""
         self.flows: dict[str, _Flow[T]] = {}
         self.heap: list[tuple[float, int, _Flow[T]]] = []
         """Start tag, turn, flow; a place whose turn is not the flow's is void."""
         self.arrivals: deque[_Waiting[T]] = deque()
         """Entries in order of arrival; the gone ones are swept now and then."""
 
-    def flow(self, key: str) -> _Flow[T]:
-        """Return the flow named `key`, new if it is not known."""
-        flow = self.flows.get(key)
-        if flow is None:
-            if len(self.flows) >= self.sweep_at:
-                self._forget_idle()
-            flow = self.flows[key] = _Flow(key, self)
+    def new_flow(self, key: str) -> _Flow[T]:
+        """Return a flow not known before."""
+        if len(self.flows) >= self.sweep_at:
+            self._forget_idle()
+        flow = self.flows[key] = _Flow(key, self)
         return flow
 
     def _forget_idle(self) -> None:
@@ -165,6 +166,7 @@ class _Class(Generic[T]):
         arrivals = self.arrivals
         while arrivals[0].gone:
             arrivals.popleft()
+        self.oldest_at = arrivals[0].pushed_at
         return arrivals[0]
 
     def dispatched(self, flow: _Flow[T], cost: float) -> None:
@@ -173,7 +175,8 @@ class _Class(Generic[T]):
         is_first = heap[0][1] == flow.turn  # else it went because of its age
         if is_first and start > self.virtual:
             self.virtual = start
-        flow.finish = max(start, start + cost / flow.weight + flow.debt)
+        finish = start + cost / flow.weight + flow.debt
+        flow.finish = finish if finish > start else start
         flow.debt = 0.0
         if flow.finish > self.latest:
             self.latest = flow.finish
@@ -243,22 +246,27 @@ class FairQueue(Generic[T]):
         Raises:
             ValueError: `entry` waits already.
         """
-        if id(entry) in self._places:
+        places, name = self._places, id(entry)
+        if name in places:
             raise ValueError(f"{entry!r} waits already")
         home = self._by_priority[priority]
-        asker = home.flow(flow)
+        asker = home.flows.get(flow) or home.new_flow(flow)
         asker.weight = weight
-        place = _Waiting(entry, asker, max(_LEAST_COST, cost), now)
-        self._places[id(entry)] = place
+        if cost < _LEAST_COST:
+            cost = _LEAST_COST
+        places[name] = place = _Waiting(entry, asker, cost, now)
         if front:
             asker.line.appendleft(place)
         else:
             asker.line.append(place)
         home.arrivals.append(place)
+        if not home.live:
+            home.oldest_at = now
         home.live += 1
         asker.live += 1
         if asker.live == 1:
-            home.enter(asker, max(home.virtual, asker.finish))
+            start = asker.finish
+            home.enter(asker, start if start > home.virtual else home.virtual)
         self._chosen = None
 
     def peek(self, now: float) -> T | None:
@@ -277,7 +285,9 @@ class FairQueue(Generic[T]):
                 return None
         place, payer = chosen
         flow, cost = place.flow, place.cost
-        start = max(self._virtual, payer.finish)
+        start = payer.finish
+        if start < self._virtual:
+            start = self._virtual
         self._virtual = start
         payer.finish = start + cost / payer.share
         if payer is not flow.home:
@@ -330,11 +340,12 @@ class FairQueue(Generic[T]):
         best: _Class[T] | None = None
         best_start = self._valid_until = math.inf
         best_aged: _Waiting[T] | None = None
+        virtual = self._virtual
         for rank in self._urgent_first:
             below = rank.below
             aged = None if below is None or not below.live else self._aged(below, now)
             if rank.live or aged is not None:
-                start = max(self._virtual, rank.finish)
+                start = rank.finish if rank.finish > virtual else virtual
                 if start < best_start:
                     best, best_start, best_aged = rank, start, aged
         if best is None:
@@ -349,10 +360,12 @@ class FairQueue(Generic[T]):
 
     def _aged(self, below: _Class[T], now: float) -> _Waiting[T] | None:
         """Return the oldest entry of the class below if it has waited long enough."""
-        oldest = below.oldest()
-        due_at = oldest.pushed_at + self._age_step_s
+        due_at = below.oldest_at + self._age_step_s
         if now >= due_at:
-            return oldest
+            oldest = below.oldest()
+            due_at = oldest.pushed_at + self._age_step_s
+            if now >= due_at:
+                return oldest
         if due_at < self._valid_until:
             self._valid_until = due_at
         return None

@@ -75,10 +75,8 @@ class RateLimit(msgspec.Struct, frozen=True, gc=False):
 
         Returns:
             The limit after the reservation, and when the call may start, >= `now`. It
-            may start up to J late without harm; the next one is counted from here.
-
-        Raises:
-            ValueError: a cost is larger than its limit (see `fits`).
+            may start up to J late without harm; the next one is counted from here. A
+            cost above its limit (see `fits`) reserves nothing and starts never: inf.
 
         Invariant: the guarantee of `dimension`; and in any `w` seconds at most
         burst + rate * (w + 0.1) units start.
@@ -88,10 +86,8 @@ class RateLimit(msgspec.Struct, frozen=True, gc=False):
         """
         at = self.earliest(now, costs)
         dims = self.dims
-        if not dims:
+        if not dims or at == math.inf:
             return self, at
-        if at == math.inf:
-            raise ValueError(f"costs {costs} are larger than the limits can ever hold")
         after = RateLimit(
             (dims[0].charge(at, costs[0]), dims[1].charge(at, costs[1]))
             if len(dims) == 2
