@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from headrace.cli.runplan import RunPlan, digest_of
+from headrace.cli.runplan import RunPlan, digest_of, input_rules
 from headrace.errors import ConfigError, InputError
 from headrace.jobs import Job, JobState, NewJob
 from headrace.jsonl.badline import BadLine
@@ -100,7 +100,7 @@ class Intake:
             How many there are.
         """
         bad = BadLines(each)
-        examine(self._source, self._plan.input_rules(), bad)
+        examine(self._source, input_rules(self._plan.settings), bad)
         return bad.count
 
     async def _known(self, name: str) -> Job | None:
@@ -147,7 +147,7 @@ class Intake:
         def estimate(request: HttpRequest) -> int:
             return dialect.describe(request)[1].tokens
 
-        return Validation(self._source, self._plan.input_rules(), estimate, bad)
+        return Validation(self._source, input_rules(self._plan.settings), estimate, bad)
 
     def _refuse_other_input(self, job: Job) -> None:
         ours = _identity(self._plan, self._source)

@@ -8,7 +8,9 @@ from typing import Annotated
 
 import typer
 
+from headrace.cli.check import check
 from headrace.cli.exits import Exit
+from headrace.cli.jobs import jobs, migrate
 from headrace.cli.provider import provider
 from headrace.cli.run import run
 
@@ -19,6 +21,9 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command()(run)
+app.command()(check)
+app.add_typer(jobs, name="jobs")
+app.command()(migrate)
 app.command()(provider)
 
 

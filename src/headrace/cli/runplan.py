@@ -20,7 +20,7 @@ from headrace.jsonl.locking import locked
 from headrace.jsonl.rendering import errors_path, output_path
 from headrace.jsonl.validation import InputRules
 from headrace.model import Endpoint
-from headrace.stores.opening import sqlite_path
+from headrace.stores.opening import is_postgres, sqlite_path
 
 STANDARD = "-"
 """Names standard input and standard output."""
@@ -54,16 +54,6 @@ class RunPlan(msgspec.Struct, frozen=True):
     def title(self) -> str:
         return self.out.name if self.out is not None else self.name or "run"
 
-    def input_rules(self) -> InputRules:
-        """Return what the input may hold."""
-        settings = self.settings
-        lines = LineRules(
-            "http" if settings.dialect == "http" else "llm",
-            settings.model,
-            _PLAIN_PATHS.get(settings.dialect, LineRules().plain_path),
-        )
-        return InputRules(lines, settings.max_line_bytes, settings.limit)
-
     def route(self, name: str) -> HttpRoute:
         """Return the route of this run's calls, which only this process serves."""
         settings = self.settings
@@ -94,6 +84,16 @@ class RunPlan(msgspec.Struct, frozen=True):
             if self.out is None or name != str(self.out):
                 stack.enter_context(locked(_name_lock(self.settings.store, name)))
             yield
+
+
+def input_rules(settings: RunSettings) -> InputRules:
+    """Return what an input may hold."""
+    lines = LineRules(
+        "http" if settings.dialect == "http" else "llm",
+        settings.model,
+        _PLAIN_PATHS.get(settings.dialect, LineRules().plain_path),
+    )
+    return InputRules(lines, settings.max_line_bytes, settings.limit)
 
 
 def plan_run(
@@ -139,7 +139,7 @@ def _refuse_clash(out: Path, source: str, store: str) -> None:
     """Refuse an output that would overwrite the input or the store."""
     outputs = (out, errors_path(out))
     taken = [("the input", Path(source))] if source != STANDARD else []
-    if "://" not in store:
+    if not is_postgres(store):
         taken.append(("the store", sqlite_path(store)))
     for what, path in taken:
         if Path(os.path.realpath(path)) in outputs:
@@ -149,7 +149,7 @@ def _refuse_clash(out: Path, source: str, store: str) -> None:
 def _name_lock(store: str, name: str) -> Path:
     """Return the file whose lock stands for the name of a run in a store."""
     digest = digest_of(name)
-    if "://" in store or store == ":memory:":
+    if is_postgres(store) or store == ":memory:":
         return Path(gettempdir()) / f"headrace-{digest_of(store)}-{digest}"
     path = sqlite_path(store)
     return path.with_name(f"{path.name}.run-{digest}")

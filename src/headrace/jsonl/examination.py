@@ -3,6 +3,8 @@ the lines that a run left out."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from headrace.jsonl.badline import double
 from headrace.jsonl.names import Names
 from headrace.jsonl.reading import Input
@@ -10,7 +12,16 @@ from headrace.jsonl.validation import BadLines, InputRules, Validation
 from headrace.wire import HttpRequest
 
 
-def examine(source: Input, rules: InputRules, bad: BadLines) -> int:
+def _no_tokens(_: HttpRequest) -> int:
+    return 0
+
+
+def examine(
+    source: Input,
+    rules: InputRules,
+    bad: BadLines,
+    estimate: Callable[[HttpRequest], int] = _no_tokens,
+) -> int:
     """Add to `bad` all that a submission of this input would add, doubles last.
 
     Takes 24 bytes of memory a line; reads again only if there are doubles.
@@ -19,6 +30,7 @@ def examine(source: Input, rules: InputRules, bad: BadLines) -> int:
         source: what to read.
         rules: what it may hold.
         bad: takes what is wrong.
+        estimate: shown each request that is right, doubles too.
 
     Returns:
         How many lines could be submitted.
@@ -27,7 +39,7 @@ def examine(source: Input, rules: InputRules, bad: BadLines) -> int:
         InputError: it cannot be read as lines at all.
     """
     names = Names()
-    validation = Validation(source, rules, _no_tokens, bad)
+    validation = Validation(source, rules, estimate, bad)
     for batch in validation.batches():
         names.add((item.custom_id for item in batch.items), batch.numbers)
     doubles = names.doubles()
@@ -37,7 +49,3 @@ def examine(source: Input, rules: InputRules, bad: BadLines) -> int:
                 if number in doubles:
                     bad.add(double(source.name, number, item.custom_id))
     return validation.items - len(doubles)
-
-
-def _no_tokens(_: HttpRequest) -> int:
-    return 0

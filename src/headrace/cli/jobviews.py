@@ -1,0 +1,160 @@
+"""Jobs as people and programs read them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from headrace.cli import words
+from headrace.cli.summary import call_rows, failure_rows, time_rows
+from headrace.insight.tally import Tally
+from headrace.jobs import JOB_ENDS, Counts, Job, JobState
+
+_MAX_NAME = 48
+_LABEL = 17
+
+
+def job_fields(job: Job) -> dict[str, Any]:
+    """Return a job for programs."""
+    fields: dict[str, Any] = msgspec.to_builtins(job)
+    del fields["number"]
+    fields["priority"] = job.priority.name.lower()
+    return fields
+
+
+def why_fields(job: Job, tally: Tally) -> dict[str, Any]:
+    """Return where the time of a job went, for programs."""
+    return {
+        **job_fields(job),
+        "failures": msgspec.to_builtins(tally.failures()),
+        "attempts": tally.attempts,
+        "tries": tally.tries,
+        "input_tokens": tally.input_tokens,
+        "output_tokens": tally.output_tokens,
+        "endpoints": tally.endpoints,
+        "latency_s": {
+            name: round(tally.calls.quantile(share), 4)
+            for name, share in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))
+        },
+        "time_s": {s.part: round(s.seconds, 3) for s in tally.attribution.shares()},
+        "bound": tally.attribution.bound(),
+    }
+
+
+def list_lines(jobs: Iterable[Job]) -> list[str]:
+    """Return jobs as a table."""
+    rows = [("JOB", "STATE", "DONE", "FAILED", "PRIORITY", "CREATED (UTC)", "NAME")]
+    rows += [
+        (
+            job.id,
+            str(job.state),
+            f"{words.count(job.counts.ended)}/{words.count(job.counts.total)}",
+            words.count(lost(job.counts)),
+            job.priority.name.lower(),
+            moment(job.created_at),
+            _tail(job.name or ""),
+        )
+        for job in jobs
+    ]
+    return _table(rows)
+
+
+def show_lines(job: Job) -> list[str]:
+    """Return what is known of a job."""
+    rows = [
+        ("job", job.id),
+        ("name", job.name or "none"),
+        ("state", _state(job)),
+        ("items", _items(job.counts)),
+        ("priority", job.priority.name.lower()),
+        ("on failure", _policy(job)),
+        ("route", job.route),
+        ("created", f"{moment(job.created_at)} UTC"),
+    ]
+    for label, at in (
+        ("started", job.started_at),
+        ("ended", job.ended_at),
+        ("deadline", job.deadline_at),
+    ):
+        if at is not None:
+            rows.append((label, f"{moment(at)} UTC"))
+    rows += sorted(job.metadata.items())
+    return [f"{label:<{_LABEL}}{text}" for label, text in rows]
+
+
+def why_lines(job: Job, tally: Tally) -> list[str]:
+    """Return where the time of a job went and why items failed."""
+    rows = [
+        f"{'job':<{_LABEL}}{job.id}, {_state(job)}",
+        f"{'items':<{_LABEL}}{_items(job.counts)}",
+    ]
+    if not tally.total:
+        return [*rows, f"{'why':<{_LABEL}}{_idle(job)}"]
+    rows += failure_rows(tally)
+    rows += call_rows(tally)
+    rows += time_rows(tally)
+    rows.append(f"{'held by':<{_LABEL}}{tally.attribution.bound()}")
+    for place, (name, count) in enumerate(sorted(tally.endpoints.items())):
+        label = "" if place else "endpoints"
+        rows.append(f"{label:<{_LABEL}}{name}  {words.plural(count, 'item')}")
+    return rows
+
+
+def moment(at: float) -> str:
+    """Return a time in UTC, to the second."""
+    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S}"
+
+
+def lost(counts: Counts) -> int:
+    """Return how many items ended without success."""
+    return counts.ended - counts.succeeded
+
+
+def _state(job: Job) -> str:
+    reason = job.pause_reason if job.state is JobState.PAUSED else job.error
+    return f"{job.state} ({reason})" if reason else str(job.state)
+
+
+def _items(counts: Counts) -> str:
+    fields = msgspec.structs.asdict(counts)
+    total = fields.pop("total")
+    parts = [
+        f"{words.count(number)} {noun}" for noun, number in fields.items() if number
+    ]
+    return f"{words.count(total)}" + (f": {', '.join(parts)}" if parts else "")
+
+
+def _policy(job: Job) -> str:
+    threshold = job.on_failure.threshold
+    if threshold is None:
+        return "keep going"
+    if not threshold:
+        return "the first failure ends the job"
+    return f"{words.percent(threshold)} failed end the job"
+
+
+def _idle(job: Job) -> str:
+    if job.state in JOB_ENDS:
+        return "no item has an outcome"
+    if job.state is JobState.PAUSED:
+        return f"it is paused; `headrace jobs resume {job.id}` lets it go on"
+    if job.counts.running:
+        return "the first calls are under way"
+    return "no process is running it; run its command again"
+
+
+def _tail(name: str) -> str:
+    return name if len(name) <= _MAX_NAME else "…" + name[1 - _MAX_NAME :]
+
+
+def _table(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            cell.ljust(width) for cell, width in zip(row, widths, strict=True)
+        ).rstrip()
+        for row in rows
+    ]
