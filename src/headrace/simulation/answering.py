@@ -52,6 +52,7 @@ _WORDS = [
     "head",
     "fall",
 ]
+_WORD_OF_BYTE = tuple(_WORDS[byte % len(_WORDS)] for byte in range(256))
 _DONE = b"data: [DONE]\n\n"
 
 
@@ -76,12 +77,8 @@ def bad_ask_body(bad: BadAsk) -> bytes:
 
 def words_of(ask: Ask, count: int) -> list[str]:
     """Return the answer to a prompt, one word a token; always the same."""
-    digest = hashlib.blake2b("\n".join(ask.texts).encode(), digest_size=32).digest()
-    return [
-        _WORDS[(digest[n % 32] + n // 32) % len(_WORDS)]
-        + ("" if n == count - 1 else " ")
-        for n in range(count)
-    ]
+    prompt = "\n".join(ask.texts).encode()
+    return [_WORD_OF_BYTE[byte] for byte in hashlib.shake_128(prompt).digest(count)]
 
 
 def prompt_chance(ask: Ask) -> float:
@@ -129,7 +126,7 @@ def _head(ask: Ask, stamp: Stamp, prefix: str, kind: str) -> Fields:
 
 
 def _chat(ask: Ask, stamp: Stamp) -> Fields:
-    text = "".join(words_of(ask, stamp.output_tokens))
+    text = " ".join(words_of(ask, stamp.output_tokens))
     choice = {
         "index": 0,
         "message": {"role": "assistant", "content": text, "refusal": None},
@@ -143,7 +140,7 @@ def _chat(ask: Ask, stamp: Stamp) -> Fields:
 def _completion(ask: Ask, stamp: Stamp) -> Fields:
     choice = {
         "index": 0,
-        "text": "".join(words_of(ask, stamp.output_tokens)),
+        "text": " ".join(words_of(ask, stamp.output_tokens)),
         "logprobs": None,
         "finish_reason": _finish_reason(ask, stamp),
     }
@@ -171,7 +168,7 @@ def _vector(ask: Ask, text: str) -> list[float] | str:
 
 
 def _response(ask: Ask, stamp: Stamp, status: str = "completed") -> Fields:
-    text = "".join(words_of(ask, stamp.output_tokens))
+    text = " ".join(words_of(ask, stamp.output_tokens))
     content = {"type": "output_text", "text": text, "annotations": []}
     message = {
         "type": "message",
@@ -221,6 +218,11 @@ def pieces(ask: Ask, stamp: Stamp) -> list[bytes]:
     return [*_chunk_events(ask, stamp), _DONE]
 
 
+def _spaced(words: list[str]) -> Iterator[str]:
+    for n, word in enumerate(words):
+        yield f" {word}" if n else word
+
+
 def _event(fields: Fields) -> bytes:
     return b"data: " + _encode(fields) + b"\n\n"
 
@@ -239,7 +241,7 @@ def _chunk_events(ask: Ask, stamp: Stamp) -> Iterator[bytes]:
 
     if chat:
         yield chunk({"role": "assistant", "content": ""}, None)
-    for word in words_of(ask, stamp.output_tokens):
+    for word in _spaced(words_of(ask, stamp.output_tokens)):
         yield chunk({"content": word}, None)
     yield chunk({}, _finish_reason(ask, stamp))
     if ask.include_usage:
@@ -262,7 +264,7 @@ def _response_events(ask: Ask, stamp: Stamp) -> Iterator[bytes]:
     }
     begun = _response(ask, stamp, "in_progress")
     yield event("response.created", {"response": begun})
-    for word in words_of(ask, stamp.output_tokens):
+    for word in _spaced(words_of(ask, stamp.output_tokens)):
         fields = {**where, "delta": word, "logprobs": []}
         yield event("response.output_text.delta", fields)
     yield event("response.completed", {"response": _response(ask, stamp)})

@@ -23,7 +23,7 @@ from headrace.simulation.answering import (
 )
 from headrace.simulation.asking import Ask, Asked, BadAsk, understand
 from headrace.simulation.chance import uniform
-from headrace.simulation.distribution import parse_distribution
+from headrace.simulation.distribution import Constant, parse_distribution
 from headrace.simulation.quotas import Quotas, Refusal
 from headrace.simulation.scenario import Scenario, statuses
 from headrace.simulation.tally import Tally
@@ -290,7 +290,9 @@ class Upstream:
     def _output(self, ask: Ask) -> int:
         if ask.kind in ("embeddings", "echo"):
             return 0
-        drawn = max(1, round(self._output_tokens.at(prompt_chance(ask))))
+        length = self._output_tokens
+        u = 0.5 if isinstance(length, Constant) else prompt_chance(ask)
+        drawn = max(1, round(length.at(u)))
         return min(drawn, ask.max_tokens or self.scenario.default_max_tokens)
 
     def _end(self, now: float, visit: Visit) -> None:
