@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.model import Limits
+from headrace.policies.dimension import Dimension, stated
 from headrace.policies.rate import RateLimit, build_rate
 
 LIMITS = st.builds(
@@ -175,6 +176,22 @@ def test_settling_changes_nothing_where_reserved_is_what_counts():
     costs = rate.costs(900)
     rate, at = rate.reserve(1000.0, costs)
     assert rate.settle(1001.0, costs, rate.costs(1), at) is rate
+
+
+def test_a_third_dimension_holds_as_well():
+    dims = [
+        Dimension(stated(name, limit, window_s, 0.2, "reserved"))
+        for name, limit, window_s in (
+            ("calls", 100.0, 60.0),
+            ("tokens", 1000.0, 60.0),
+            ("tokens a day", 1500.0, 86_400.0),
+        )
+    ]
+    rate = RateLimit(tuple(dims))
+    costs = rate.costs(1000)
+    rate, _ = rate.reserve(1000.0, costs)
+    assert rate.earliest(1000.0, rate.costs(1000)) > 86_400.0
+    assert rate.binding(1000.0, rate.costs(1000)) == "tokens a day"
 
 
 def actual(per_minute: float) -> RateLimit:

@@ -60,9 +60,12 @@ class RateLimit(msgspec.Struct, frozen=True, gc=False):
             return at
         if self.last_start > at:
             at = self.last_start
-        if len(dims) == 2:  # the usual case, at half the price of a loop
-            return dims[1].earliest(dims[0].earliest(at, costs[0]), costs[1])
-        for i, dim in enumerate(dims):
+        at = dims[0].earliest(at, costs[0])
+        if len(dims) == 1:
+            return at
+        if len(dims) == 2:
+            return dims[1].earliest(at, costs[1])
+        for i, dim in enumerate(dims[1:], 1):
             at = dim.earliest(at, costs[i])
         return at
 
@@ -88,10 +91,16 @@ class RateLimit(msgspec.Struct, frozen=True, gc=False):
         dims = self.dims
         if not dims or at == math.inf:
             return self, at
+        charged: tuple[Dimension, ...]
+        count = len(dims)
+        if count == 2:  # one or two are usual, and a third of the price of a loop
+            charged = (dims[0].charge(at, costs[0]), dims[1].charge(at, costs[1]))
+        elif count == 1:
+            charged = (dims[0].charge(at, costs[0]),)
+        else:
+            charged = tuple([d.charge(at, costs[i]) for i, d in enumerate(dims)])
         after = RateLimit(
-            (dims[0].charge(at, costs[0]), dims[1].charge(at, costs[1]))
-            if len(dims) == 2
-            else tuple([d.charge(at, costs[i]) for i, d in enumerate(dims)]),
+            charged,
             self.window_s,
             self.settles,
             self.blocked_until,
