@@ -36,8 +36,8 @@ async def found_store(flag: str | None) -> AsyncIterator[Store]:
     if not is_postgres(address):
         path = sqlite_path(address)
         if not path.exists():
-            hint = "name another by --store" if not source else f"set by {source}"
-            raise ConfigError(f"no store at {words.address(address)}: {hint}")
+            named = f"named by {source}" if source else "name another by --store"
+            raise ConfigError(f"there is no store {words.address(address)} ({named})")
     store = await open_store(address, SystemClock())
     try:
         yield store

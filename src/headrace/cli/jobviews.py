@@ -81,7 +81,11 @@ def show_lines(job: Job) -> list[str]:
     ):
         if at is not None:
             rows.append((label, f"{moment(at)} UTC"))
-    rows += sorted(job.metadata.items())
+    rows += [
+        (key.replace("_", " "), text)
+        for key, text in sorted(job.metadata.items())
+        if text
+    ]
     return [f"{label:<{_LABEL}}{text}" for label, text in rows]
 
 

@@ -147,10 +147,10 @@ async def retry_job(asked: Asked, ref: str) -> Exit:
     async with found_store(asked.store) as store:
         job = await find_job(store, ref)
         queued = await store.retry(job.number)
-    text = (
-        f"{words.plural(queued, 'item')} of {job.id} queued again; run its command "
-        "again to send them"
-    )
+    text = f"{job.id}: nothing to try again, all items succeeded"
+    if queued:
+        noun = words.plural(queued, "item")
+        text = f"{noun} of {job.id} queued again; run its command again to send them"
     asked.tell([text], lambda: {"job_id": job.id, "queued": queued})
     return Exit.SUCCEEDED
 

@@ -158,16 +158,17 @@ def _run(
     import os
     from pathlib import Path
 
-    import uvloop
-
     from headrace.cli.exits import exiting
-    from headrace.cli.running import Running
-    from headrace.cli.runplan import plan_run
-    from headrace.clock import SystemClock
     from headrace.config import load_settings
 
     with exiting("run"):
         settings = load_settings(flags, os.environ, Path.cwd())
+        import uvloop  # what follows takes long to import: a wrong flag is told before
+
+        from headrace.cli.running import Running
+        from headrace.cli.runplan import plan_run
+        from headrace.clock import SystemClock
+
         plan = plan_run(
             source,
             output,

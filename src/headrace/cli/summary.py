@@ -8,7 +8,7 @@ import msgspec
 
 from headrace.cli import words
 from headrace.cli.showing import BINDINGS
-from headrace.insight.attribution import MEANINGS, Binding, Share
+from headrace.insight.attribution import MEANINGS, Binding
 from headrace.insight.tally import Tally
 from headrace.jobs import JOB_ENDS, Counts, Job
 
@@ -99,17 +99,26 @@ def call_rows(tally: Tally) -> list[str]:
 
 
 def time_rows(tally: Tally) -> list[str]:
-    """Return where the time of the items went."""
+    """Return where the time of the items went, once they had left the queue."""
     items = max(1, tally.attribution.items)
+    shares = tally.attribution.shares()
+    queued, after = shares[0], shares[1:]
+    after_s = sum(share.seconds for share in after)
+    if after_s <= 0:
+        return []
+    texts = [
+        f"{words.percent(share.seconds / after_s):>6}  {MEANINGS[share.part]}"
+        f" (mean {words.duration(share.seconds / items)})"
+        for share in after
+        if share.seconds > _LEAST_SHARE * after_s
+    ]
+    texts.append(
+        f"        after {MEANINGS[queued.part]}"
+        f" (mean {words.duration(queued.seconds / items)})"
+    )
     return [
-        _row(
-            "where time went" if first else "",
-            f"{words.percent(share.share):>6}  {MEANINGS[share.part]}"
-            f" (mean {words.duration(share.seconds / items)})",
-        )
-        for first, share in _firsts(
-            [s for s in tally.attribution.shares() if s.share > _LEAST_SHARE]
-        )
+        _row("" if place else "where time went", text)
+        for place, text in enumerate(texts)
     ]
 
 
@@ -205,7 +214,3 @@ def _outcomes(counts: Counts) -> str:
 
 def _row(label: str, text: str) -> str:
     return f"{label:<17}{text}"
-
-
-def _firsts(items: list[Share]) -> list[tuple[bool, Share]]:
-    return [(index == 0, item) for index, item in enumerate(items)]
