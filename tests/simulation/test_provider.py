@@ -165,6 +165,7 @@ def test_a_hung_call_is_never_answered() -> None:
         ask(Scenario(hang_rate=1), [chat()])
 
 
+@pytest.mark.slow
 def test_the_shares_of_faults_come_true() -> None:
     scenario = scenario_from(
         {"error_rate": 0.1, "error_rates": {503: 0.05}, "drop_rate": 0.05}

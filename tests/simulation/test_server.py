@@ -78,6 +78,7 @@ def client(server: SimulatedServer) -> openai.AsyncOpenAI:
     return openai.AsyncOpenAI(base_url=base_url, api_key="k", max_retries=0)
 
 
+@pytest.mark.slow
 def test_the_official_client_accepts_a_chat_answer() -> None:
     async def use(server: SimulatedServer) -> None:
         async with client(server) as official:
@@ -113,6 +114,7 @@ def test_the_official_client_reads_a_stream() -> None:
     serve(use, {"latency": "constant:0.02"})
 
 
+@pytest.mark.slow
 def test_the_official_client_accepts_everything_else() -> None:
     async def use(server: SimulatedServer) -> None:
         async with client(server) as official:
@@ -182,6 +184,7 @@ def test_a_key_is_demanded_for_calls_and_control() -> None:
     serve(use, FAST, key="k")
 
 
+@pytest.mark.slow
 def test_a_thousand_calls_share_one_connection() -> None:
     async def use(server: SimulatedServer) -> None:
         async with connected(server) as (reader, writer):
@@ -348,6 +351,7 @@ def test_an_outage_can_be_started_and_stopped() -> None:
     serve(use, FAST)
 
 
+@pytest.mark.slow
 def test_a_refusing_outage_closes_the_port_and_opens_it_again() -> None:
     async def use(server: SimulatedServer) -> None:
         found = await get(server, "/_stats")

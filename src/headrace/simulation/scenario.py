@@ -64,7 +64,8 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         headers: send `x-ratelimit-*`.
         retry_after: send `Retry-After` where the wait is known.
         any_path: answer unknown paths like `/echo` instead of 404.
-        max_ids: different item ids, and different bodies, that are counted.
+        max_ids: different item ids, and different bodies, that are counted; a change
+            shows after the next reset.
 
     Raises:
         ValueError: a number outside its range; names the key.

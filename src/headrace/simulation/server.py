@@ -141,6 +141,8 @@ class SimulatedServer:
             scenario = scenario_from(settings, self.upstream.scenario)
         except (ConfigError, msgspec.DecodeError, UnicodeDecodeError) as error:
             return _refused(400, str(error))
+        if scenario.require_key != self.upstream.scenario.require_key:
+            return _refused(400, "require_key can only be set at the start.")
         self.upstream.change(scenario)
         self._scenario_changed.set()
         return _json(msgspec.to_builtins(scenario))

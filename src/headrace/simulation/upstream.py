@@ -45,7 +45,8 @@ class Upstream:
         scenario: how it behaves.
         now: the present moment; outages and slow start count from it.
         utc_offset_s: UTC seconds at `now` = 0, for the `created` of answers.
-        key: what `Authorization: Bearer` must bear; None = anything.
+        key: what `Authorization: Bearer` must bear; None = anything. Whoever reads the
+            scenario's `require_key` from the environment passes it.
     """
 
     def __init__(
