@@ -14,8 +14,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from headrace.clock import SystemClock
 from headrace.errors import ErrorCode, OutputClosed, OutputError
-from headrace.jobs import AttemptRecord, Counts, Job, JobState
+from headrace.jobs import (
+    AttemptRecord,
+    Counts,
+    Finished,
+    Job,
+    JobState,
+    NewItem,
+    NewJob,
+)
 from headrace.jsonl.badline import BadLine
 from headrace.jsonl.rendering import (
     Rendering,
@@ -25,6 +34,7 @@ from headrace.jsonl.rendering import (
     rendering_to_stream,
 )
 from headrace.model import Failure, ItemState, Outcome
+from headrace.stores.memory import MemoryStore
 
 BAD = BadLine("IN.jsonl", 17, "url", '"x"', "a path")
 
@@ -401,3 +411,25 @@ def test_the_errors_file_is_named_after_out(name: str, errors: str) -> None:
 def test_a_run_is_named_by_the_file_that_a_link_leads_to(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "there.jsonl")
     assert output_path(str(tmp_path / "link")) == tmp_path / "there.jsonl"
+
+
+def test_after_a_retry_the_store_is_certain_of_no_file(out: Path) -> None:
+    async def main() -> None:
+        store = MemoryStore(SystemClock())
+        job, _ = await store.create(NewJob("r"))
+        await store.add(job.number, [NewItem("a", b"{}")])
+        await store.seal(job.number)
+        epoch = await store.register("host", 1, 30.0)
+        (lease,) = await store.lease(epoch, [(job.number, 1)])
+        failure = Failure(ErrorCode.TIMED_OUT, "no answer")
+        outcome = Outcome("a", 0, ItemState.FAILED, failure=failure)
+        await store.record(epoch, [Finished(lease, outcome)])
+        await store.mark_rendered(job.number, {"number": 1})
+        await store.conclude(job.number)
+        await store.retry(job.number)
+        retried = await store.job(job.id)
+        assert retried is not None
+        assert not rendering_to_files(retried, store, out).is_intact()
+        assert retried.rendered == {}
+
+    asyncio.run(main())

@@ -254,7 +254,8 @@ def resumed(row: JobRow, now: float) -> JobRow:
 def retried(row: JobRow, now: float) -> JobRow:
     """Return the row of an ended job, all but whose successes are queued again.
 
-    A deadline that has passed is dropped: the items could not run under it.
+    A deadline that has passed is dropped: the items could not run under it. Nothing is
+    certain of the output files any more: they hold outcomes that are past now.
     """
     in_time = row.deadline_at is None or row.deadline_at > now
     return replace(
@@ -267,6 +268,7 @@ def retried(row: JobRow, now: float) -> JobRow:
         started_at=None,
         ended_at=None,
         error="",
+        rendered="{}",
         deadline_at=row.deadline_at if in_time else None,
     )
 
