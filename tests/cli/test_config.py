@@ -101,7 +101,7 @@ def test_the_message_names_the_variable_that_was_wrong():
 
 
 def test_an_unknown_variable_is_refused_with_what_is_allowed():
-    with pytest.raises(ConfigError, match="HEADRACE_RMP: unknown.*HEADRACE_RPM"):
+    with pytest.raises(ConfigError, match=r"HEADRACE_RMP: unknown.*HEADRACE_RPM"):
         load(None, {"HEADRACE_RMP": "5"})
 
 

@@ -90,7 +90,9 @@ class LiveRun:
         try:
             await self._beside(self._session)
         finally:
-            self.elapsed_s = self._meter.snapshot().elapsed_s
+            last = self._meter.snapshot()
+            self.elapsed_s = last.elapsed_s
+            tools.shown.progress(last)
             await route.close()
         if self._output_error is not None:
             raise self._output_error

@@ -25,7 +25,7 @@ BINDINGS = {
     "endpoint": "endpoints cut off or asking for a pause",
     "upstream": "the upstream, which does not answer",
     "input": "the input",
-    "none": "nothing: calls start at once",
+    "none": "nothing",
 }
 
 

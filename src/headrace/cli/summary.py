@@ -113,7 +113,7 @@ def time_rows(tally: Tally) -> list[str]:
         if share.seconds > _LEAST_SHARE * after_s
     ]
     texts.append(
-        f"        after {MEANINGS[queued.part]}"
+        f"        before that, {MEANINGS[queued.part]}"
         f" (mean {words.duration(queued.seconds / items)})"
     )
     return [

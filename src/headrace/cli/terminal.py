@@ -17,7 +17,7 @@ from headrace.jobs import JobState
 
 _INTERVAL_S = 0.2
 _MAX_ENDPOINTS = 8
-_GAUGE_WIDTH = 12
+_GAUGE_WIDTH = 8
 _FULL = 0.9
 """From this share on a limit is shown as used up."""
 
@@ -91,7 +91,9 @@ def _bar(progress: Progress, title: str, state: JobState | None) -> RenderableTy
         row.add_column(ratio=ratio, no_wrap=True, overflow="ellipsis")
     row.add_row(
         Text(title, "bold"),
-        ProgressBar(total=max(1, counts.total), completed=counts.ended),
+        ProgressBar(
+            total=max(1, counts.total), completed=counts.ended, complete_style="cyan"
+        ),
         Text(f"{words.count(counts.ended)} of {words.count(counts.total)}"),
         Text(words.percent(share), "bold green"),
         Text(_end(progress, state), "cyan"),
@@ -140,7 +142,7 @@ def _endpoints(views: tuple[EndpointView, ...]) -> RenderableType:
 
 def _endpoint(view: EndpointView) -> list[RenderableType]:
     cut_off = view.state != "closed"
-    name = Text(view.name, "red" if cut_off else "default", overflow="ellipsis")
+    name = Text(view.name, "red" if cut_off else "default", no_wrap=True)
     used = view.in_flight / view.in_flight_limit if view.in_flight_limit else 0.0
     cells: list[RenderableType] = [
         name,
@@ -164,4 +166,5 @@ def _gauge(noun: str, share: float, figure: str = "") -> Text:
         ("━" * filled, style),
         ("━" * (_GAUGE_WIDTH - filled), "grey23"),
         f" {figure or words.percent(share)}",
+        no_wrap=True,
     )
