@@ -12,8 +12,8 @@ RUN = ("run", "in.jsonl", "-o", "out.jsonl", "--base-url", NOWHERE)
 USAGE = [
     (("run",), "Missing argument 'IN'"),
     (("run", "in.jsonl", "-o", "out.jsonl"), "--base-url: given nothing"),
-    ((*RUN, "--rpm", "0"), "--rpm: given '0.0', allowed calls per minute"),
-    ((*RUN, "--rpm", "x"), "'x' is not a valid float"),
+    ((*RUN, "--rpm", "0"), "--rpm: given '0', allowed calls per minute"),
+    ((*RUN, "--rpm", "x"), "--rpm: given 'x', allowed calls per minute"),
     ((*RUN, "--in-flight", "auto"), "not there yet"),
     ((*RUN, "--cache"), "--cache: given the cache, which is not there yet"),
     ((*RUN, "--budget-usd", "5"), "not there yet"),

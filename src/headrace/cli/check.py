@@ -14,16 +14,21 @@ def check(
     ],
     dialect: Annotated[
         str | None,
-        Option("--dialect", help="openai (default), anthropic, azure, http."),
+        Option(
+            "--dialect",
+            metavar="NAME",
+            help="openai (default), anthropic, azure, http.",
+        ),
     ] = None,
     model: Annotated[
-        str | None, Option("--model", help="For lines that name none.")
+        str | None, Option("--model", metavar="M", help="For lines that name none.")
     ] = None,
     limit: Annotated[
-        int | None, Option("--limit", help="Take only the first N lines.")
+        str | None, Option("--limit", metavar="N", help="Take only the first N lines.")
     ] = None,
     max_line_bytes: Annotated[
-        int | None, Option("--max-line-bytes", help="Longest line (16 MiB).")
+        str | None,
+        Option("--max-line-bytes", metavar="N", help="Longest line (16 MiB)."),
     ] = None,
     json: Annotated[bool | None, Option("--json", help="JSON, for programs.")] = None,
 ) -> None:

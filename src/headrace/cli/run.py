@@ -27,20 +27,29 @@ def run(
         Option(
             "--output",
             "-o",
+            metavar="OUT",
             help="Answers, one line each; failures go to OUT.errors.jsonl. "
             "Without it, or with -, answers go to standard output.",
         ),
     ] = None,
     base_url: Annotated[
         list[str] | None,
-        Option("--base-url", help="Where calls go, with or without /v1; repeatable."),
+        Option(
+            "--base-url",
+            metavar="URL",
+            help="Where calls go, with or without /v1; repeatable.",
+        ),
     ] = None,
     dialect: Annotated[
         str | None,
-        Option("--dialect", help="openai (default), anthropic, azure, http."),
+        Option(
+            "--dialect",
+            metavar="NAME",
+            help="openai (default), anthropic, azure, http.",
+        ),
     ] = None,
     model: Annotated[
-        str | None, Option("--model", help="For lines that name none.")
+        str | None, Option("--model", metavar="M", help="For lines that name none.")
     ] = None,
     api_key_env: Annotated[
         str | None,
@@ -56,51 +65,69 @@ def run(
         Option("--header", metavar="'K: V'", help="Sent with each call; no keys."),
     ] = None,
     rpm: Annotated[
-        float | None, Option("--rpm", help="Calls per minute, of each address.")
+        str | None,
+        Option("--rpm", metavar="N", help="Calls per minute, of each address."),
     ] = None,
     tpm: Annotated[
-        float | None, Option("--tpm", help="Tokens per minute, of each address.")
+        str | None,
+        Option("--tpm", metavar="N", help="Tokens per minute, of each address."),
     ] = None,
     in_flight: Annotated[
         str | None,
         Option("--in-flight", metavar="N", help="Calls at once (32), of each address."),
     ] = None,
     max_in_flight: Annotated[
-        int | None, Option("--max-in-flight", help="--in-flight is never above (512).")
+        str | None,
+        Option(
+            "--max-in-flight", metavar="N", help="--in-flight is never above (512)."
+        ),
     ] = None,
     strategy: Annotated[
-        str | None, Option("--strategy", help="Which address is called: headroom.")
+        str | None,
+        Option("--strategy", metavar="NAME", help="Which address is called: headroom."),
     ] = None,
     timeout: Annotated[
-        float | None, Option("--timeout", help="Seconds for one attempt (600).")
+        str | None,
+        Option("--timeout", metavar="S", help="Seconds for one attempt (600)."),
     ] = None,
     deadline: Annotated[
-        float | None,
-        Option("--deadline", help="Seconds from now; what has not ended expires."),
+        str | None,
+        Option(
+            "--deadline",
+            metavar="S",
+            help="Seconds from now; what has not ended expires.",
+        ),
     ] = None,
     max_attempts: Annotated[
-        int | None, Option("--max-attempts", help="Attempts for each line (5).")
+        str | None,
+        Option("--max-attempts", metavar="N", help="Attempts for each line (5)."),
     ] = None,
     patience: Annotated[
-        float | None,
-        Option("--patience", help="Seconds a silent upstream is waited for (900)."),
+        str | None,
+        Option(
+            "--patience",
+            metavar="S",
+            help="Seconds a silent upstream is waited for (900).",
+        ),
     ] = None,
     on_failure: Annotated[
         str | None,
         Option(
             "--on-failure",
+            metavar="keep|all|SHARE",
             help="keep going (default), stop at the first (all), or at a SHARE as 0.1.",
         ),
     ] = None,
     priority: Annotated[
-        str | None, Option("--priority", help="low, normal (default), high, urgent.")
+        str | None,
+        Option("--priority", metavar="P", help="low, normal (default), high, urgent."),
     ] = None,
     budget_usd: Annotated[
-        float | None, Option("--budget-usd", help="Not there yet.")
+        str | None, Option("--budget-usd", metavar="X", help="Not there yet.")
     ] = None,
     cache: Annotated[bool | None, Option("--cache", help="Not there yet.")] = None,
     limit: Annotated[
-        int | None, Option("--limit", help="Take only the first N lines.")
+        str | None, Option("--limit", metavar="N", help="Take only the first N lines.")
     ] = None,
     skip_bad_lines: Annotated[
         bool | None,
@@ -109,7 +136,8 @@ def run(
         ),
     ] = None,
     max_line_bytes: Annotated[
-        int | None, Option("--max-line-bytes", help="Longest line (16 MiB).")
+        str | None,
+        Option("--max-line-bytes", metavar="N", help="Longest line (16 MiB)."),
     ] = None,
     store: Annotated[
         str | None,
@@ -119,7 +147,11 @@ def run(
     ] = None,
     name: Annotated[
         str | None,
-        Option("--name", help="Names the run; by default the path of OUT does."),
+        Option(
+            "--name",
+            metavar="NAME",
+            help="Names the run; by default the path of OUT does.",
+        ),
     ] = None,
     restart: Annotated[
         bool, Option("--restart", help="Forget the former run of this name.")
