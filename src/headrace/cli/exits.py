@@ -16,6 +16,7 @@ from headrace.errors import (
     JobError,
     OutputClosed,
     OutputError,
+    OutputLocked,
     Rejected,
     StoreError,
     UpstreamDown,
@@ -80,10 +81,16 @@ def exiting(command: str, tell: Callable[[str], None] | None = None) -> Iterator
         code = exit_code(error)
         if code is Exit.BUG:
             raise
-        (tell or _tell)(f"headrace {command}: {error}")
+        (tell or _tell)(f"headrace {command}: {error}{_hint(error)}")
         raise SystemExit(code) from None
     except KeyboardInterrupt:
         raise SystemExit(Exit.INTERRUPTED) from None
+
+
+def _hint(error: HeadraceError) -> str:
+    if not isinstance(error, OutputError) or isinstance(error, OutputLocked):
+        return ""
+    return "; nothing is lost: once that is mended, the same command goes on"
 
 
 def _tell(text: str) -> None:

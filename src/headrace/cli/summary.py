@@ -45,7 +45,8 @@ class Summary(msgspec.Struct, frozen=True):
 def summary_lines(summary: Summary) -> list[str]:
     """Return the summary for people, line by line."""
     job, tally = summary.job, summary.tally
-    rows = [_row(str(job.state).replace("_", " "), _outcomes(job.counts))]
+    state = str(job.state) if summary.is_over else "interrupted"
+    rows = [_row(state, _outcomes(job.counts))]
     if summary.bad_lines:
         rows.append(_row("left out", words.plural(summary.bad_lines, "bad line")))
     rows += failure_rows(tally)

@@ -79,7 +79,12 @@ def view_of(progress: Progress, title: str, state: JobState | None) -> Renderabl
     ]
     held = BINDINGS.get(progress.binding, progress.binding)
     style = "dim" if progress.binding == "none" else "yellow"
-    rows.append(Text.assemble(("held by  ", "dim"), (held, style)))
+    elapsed = words.duration(progress.elapsed_s)
+    rows.append(
+        Text.assemble(
+            ("held by ", "dim"), (held, style), ("  elapsed ", "dim"), elapsed
+        )
+    )
     return Group(*rows)
 
 
@@ -120,7 +125,6 @@ def _counts(progress: Progress) -> Text:
         (words.count(progress.backing_off), " backing off", "default"),
         (words.rate(progress.calls_per_s), " calls/s", "bold"),
         (words.rate(progress.tokens_per_s), " tokens/s", "bold"),
-        (words.duration(progress.elapsed_s), " elapsed", "default"),
     )
     text = Text(no_wrap=True, overflow="ellipsis")
     for number, noun, style in parts:
