@@ -61,27 +61,57 @@ def _needs_server_user() -> None:
         )
 
 
+class PostgresServer:
+    """A PostgreSQL server in a folder of its own."""
+
+    def __init__(self) -> None:
+        self._programs = postgres_binaries()
+        _needs_server_user()
+        self._folder = Path(tempfile.mkdtemp(prefix="headrace-pg-", dir="/tmp"))
+        if os.geteuid() == 0:
+            shutil.chown(self._folder, SERVER_USER)
+        self._port = free_port()
+        self._data = str(self._folder / "data")
+        initdb = str(self._programs / "initdb")
+        _run(initdb, "-A", "trust", "--no-sync", "-D", self._data)
+
+    @property
+    def address(self) -> str:
+        """The server's address, without a database's name."""
+        is_root = os.geteuid() == 0
+        user = SERVER_USER if is_root else pwd.getpwuid(os.geteuid()).pw_name
+        return f"postgresql://{user}@127.0.0.1:{self._port}"
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        options = (
+            f"-c listen_addresses=127.0.0.1 -p {self._port} "
+            f"-k {self._folder} -c fsync=off"
+        )
+        self._control("-o", options, "-l", str(self._folder / "log"), "-w", "start")
+
+    def crash(self) -> None:
+        """Stop it as kill -9 would: it comes up again through its log."""
+        self._control("-m", "immediate", "-w", "stop")
+
+    def remove(self) -> None:
+        """Forget its folder."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _control(self, *arguments: str) -> None:
+        # pg_ctl signals the pid that stands in this folder's postmaster.pid
+        _run(str(self._programs / "pg_ctl"), "-D", self._data, *arguments)
+
+
 @contextmanager
-def postgres_server() -> Iterator[str]:
-    """Start a PostgreSQL server, and yield its address without a database's name."""
-    programs = postgres_binaries()
-    _needs_server_user()
-    folder = Path(tempfile.mkdtemp(prefix="headrace-pg-", dir="/tmp"))
-    if os.geteuid() == 0:
-        shutil.chown(folder, SERVER_USER)
-    user = SERVER_USER if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
-    data, port = folder / "data", free_port()
-    control = str(programs / "pg_ctl")
+def postgres_server() -> Iterator[PostgresServer]:
+    """Start a server, and stop and remove it in the end."""
+    server = PostgresServer()
     try:
-        initdb = str(programs / "initdb")
-        _run(initdb, "-A", "trust", "--no-sync", "-D", str(data))
-        options = f"-c listen_addresses=127.0.0.1 -p {port} -k {folder} -c fsync=off"
-        log = str(folder / "log")
-        _run(control, "-D", str(data), "-o", options, "-l", log, "-w", "start")
+        server.start()
         try:
-            yield f"postgresql://{user}@127.0.0.1:{port}"
+            yield server
         finally:
-            # pg_ctl signals the pid that stands in this folder's postmaster.pid
-            _run(control, "-D", str(data), "-m", "immediate", "-w", "stop")
+            server.crash()
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        server.remove()

@@ -48,8 +48,8 @@ async def _tried(address: str) -> AsyncIterator[TriedStore]:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
     """The address of a server, once for all tests of this process."""
-    with postgres_server() as address:
-        yield address
+    with postgres_server() as server:
+        yield server.address
 
 
 def _create(postgres: str, template: str) -> str:
