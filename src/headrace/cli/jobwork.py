@@ -104,8 +104,8 @@ async def cancel_job(asked: Asked, ref: str) -> Exit:
     async with found_store(asked.store) as store:
         job = await store_cancel(store, await find_job(store, ref))
     if job.state is JobState.CANCELLING:
-        left = words.plural(job.counts.running, "call")
-        text = f"{job.id} is being cancelled: {left} in flight will be ended"
+        left = words.plural(job.counts.running, "item")
+        text = f"{job.id} is being cancelled: the process that runs it ends {left}"
     else:
         text = f"{job.id} is {job.state}; what it has answered stays"
     asked.tell([text], lambda: job_fields(job))
