@@ -27,6 +27,7 @@ from sqlalchemy import (
     Table,
     Text,
     literal_column,
+    text,
 )
 
 from headrace.model import ItemState
@@ -39,6 +40,9 @@ SEQ_BITS: Final = 32
 """How many low bits of an item's key hold its position in the job."""
 
 _Key = BigInteger().with_variant(Integer, "sqlite")  # only INTEGER is SQLite's rowid
+
+ZERO: Final = text("0")
+"""New items are queued; what every new row has need not be sent."""
 
 metadata = MetaData()
 
@@ -80,10 +84,10 @@ items = Table(
     Column("job", BigInteger, nullable=False),
     Column("seq", BigInteger, nullable=False),
     Column("custom_id", Text, nullable=False),
-    Column("state", SmallInteger, nullable=False),
-    Column("generation", Integer, nullable=False),
-    Column("attempts", Integer, nullable=False),
-    Column("rescues", Integer, nullable=False),
+    Column("state", SmallInteger, nullable=False, server_default=ZERO),
+    Column("generation", Integer, nullable=False, server_default=ZERO),
+    Column("attempts", Integer, nullable=False, server_default=ZERO),
+    Column("rescues", Integer, nullable=False, server_default=ZERO),
     Column("owner", BigInteger),
     Column("queued_at", Double, nullable=False),
     Column("tokens", BigInteger, nullable=False),

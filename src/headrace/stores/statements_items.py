@@ -42,17 +42,7 @@ from headrace.stores.statement import (
 )
 
 insert_items = insert_each(
-    items,
-    "id",
-    "job",
-    "seq",
-    "custom_id",
-    "state",
-    "generation",
-    "attempts",
-    "rescues",
-    "queued_at",
-    "tokens",
+    items, "id", "job", "seq", "custom_id", "queued_at", "tokens"
 )
 insert_payloads = insert_each(payloads, "item", "packed", "body")
 

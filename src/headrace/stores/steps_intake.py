@@ -99,7 +99,7 @@ def add(job: int, items: Sequence[NewItem]) -> Steps[None]:
     yield Each(
         of_items.insert_items,
         [
-            (key + n, job, start + n, new.custom_id, 0, 0, 0, 0, now, new.tokens)
+            (key + n, job, start + n, new.custom_id, now, new.tokens)
             for n, new in enumerate(items)
         ],
     )

@@ -45,10 +45,16 @@ def _items() -> None:
         sa.Column("job", sa.BigInteger(), nullable=False),
         sa.Column("seq", sa.BigInteger(), nullable=False),
         sa.Column("custom_id", sa.Text(), nullable=False),
-        sa.Column("state", sa.SmallInteger(), nullable=False),
-        sa.Column("generation", sa.Integer(), nullable=False),
-        sa.Column("attempts", sa.Integer(), nullable=False),
-        sa.Column("rescues", sa.Integer(), nullable=False),
+        sa.Column(
+            "state", sa.SmallInteger(), nullable=False, server_default=sa.text("0")
+        ),
+        sa.Column(
+            "generation", sa.Integer(), nullable=False, server_default=sa.text("0")
+        ),
+        sa.Column(
+            "attempts", sa.Integer(), nullable=False, server_default=sa.text("0")
+        ),
+        sa.Column("rescues", sa.Integer(), nullable=False, server_default=sa.text("0")),
         sa.Column("owner", sa.BigInteger(), nullable=True),
         sa.Column("queued_at", sa.Double(), nullable=False),
         sa.Column("tokens", sa.BigInteger(), nullable=False),
