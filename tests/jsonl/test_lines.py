@@ -312,6 +312,7 @@ def test_any_bytes_are_a_line_or_a_bad_line(line: bytes, rules: LineRules) -> No
     assert is_right(parse(line, rules))
 
 
+@pytest.mark.slow
 @given(almost_lines, any_rules, st.booleans())
 def test_almost_any_object_is_a_line_or_a_bad_line(
     line: dict[str, object], rules: LineRules, ascii_only: bool
