@@ -28,6 +28,7 @@ from headrace.app import (
 from headrace.clock import Clock, SystemClock
 from headrace.engine.session import Session, SessionTools
 from headrace.engine.shutdown import Shutdown
+from headrace.engine.vigil import Vigil
 from headrace.errors import ConfigError, NotFound
 from headrace.events import Event, JobMoved, TryFailed
 from headrace.jobs import JOB_ENDS, FailurePolicy, Job, NewItem, NewJob
@@ -83,14 +84,17 @@ class Headrace:
 
     def _start(self) -> None:
         tools = RouteTools(self._clock, self._hear)
-        for route in self._routes.values():
+        vigils: dict[str, Vigil] = {}
+        for name, route in self._routes.items():
             if isinstance(route, HttpRoute):
-                self._built.append(build_http_route(route, key_of, tools))
+                vigils[name] = Vigil(self._clock)
+                watched = RouteTools(self._clock, self._hear, vigils[name])
+                self._built.append(build_http_route(route, key_of, watched))
             else:
                 self._built.append(build_function_route(route, tools))
         if self._built:
             session_tools = SessionTools(
-                self.store, self._clock, self, self._hear, self._shutdown
+                self.store, self._clock, self, self._hear, self._shutdown, vigils
             )
             served = [built.served for built in self._built]
             self._session = Session(served, session_tools)

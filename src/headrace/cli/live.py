@@ -84,7 +84,12 @@ class LiveRun:
         )
         self._meter = Meter(route.gate, route.crew, tools.clock, self._count)
         session_tools = SessionTools(
-            tools.store, tools.clock, self, self._hear, tools.shutdown, vigil
+            tools.store,
+            tools.clock,
+            self,
+            self._hear,
+            tools.shutdown,
+            {self._job.route: vigil},
         )
         self._session = Session([route.served], session_tools, self._job)
         try:

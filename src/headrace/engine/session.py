@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -16,13 +17,15 @@ from headrace.engine.heartbeat import LEASE_S, Heartbeat
 from headrace.engine.recorder import Recorder
 from headrace.engine.shutdown import Shutdown
 from headrace.engine.vigil import Vigil
-from headrace.errors import LeaseLost, UpstreamDown
+from headrace.errors import LeaseLost, UpstreamDown, WrongState
 from headrace.events import JobMoved as JobMovedEvent
 from headrace.events import Listener, TryFailed
 from headrace.jobs import JOB_ENDS, Job, JobState
 from headrace.ports import Sink, Store
 
 _CHORES_S = 1.0
+_PAGE = 100
+_RUNNABLE = (JobState.QUEUED, JobState.IN_PROGRESS)
 _OVER = JOB_ENDS | {JobState.FINALIZING}
 
 
@@ -34,7 +37,9 @@ class SessionTools(msgspec.Struct, frozen=True):
     sink: Sink
     listener: Listener
     shutdown: Shutdown
-    vigil: Vigil | None = None
+    vigils: Mapping[str, Vigil] = {}
+    """By route, who watches its upstream. A run ends when it is down; for ever served
+    routes, the jobs are paused until somebody resumes them."""
     lease_s: float = LEASE_S
     max_rescues: int = 5
     """An item whose owner died so often while it ran is failed as poisoned."""
@@ -128,8 +133,8 @@ class Session:
         ]
         if self._until is not None:
             found.append(self._await_end())
-        if self._tools.vigil is not None:
-            found.append(self._watch_upstream(self._tools.vigil, running))
+        for route, vigil in self._tools.vigils.items():
+            found.append(self._watch_upstream(route, vigil, running))
         return found
 
     # ---- what ends a session
@@ -148,11 +153,27 @@ class Session:
             task.cancel()
 
     async def _watch_upstream(
-        self, vigil: Vigil, running: list[asyncio.Task[None]]
+        self, route: str, vigil: Vigil, running: list[asyncio.Task[None]]
     ) -> None:
-        self._down = await vigil.wait_down()
-        for task in running:
-            task.cancel()
+        while True:
+            down = await vigil.wait_down()
+            if self._until is not None:
+                self._down = down
+                for task in running:
+                    task.cancel()
+                return
+            await self._pause_jobs(route, f"upstream: {down}")
+            vigil.reset()
+
+    async def _pause_jobs(self, route: str, reason: str) -> None:
+        store = self._tools.store
+        before: int | None = None
+        while jobs := await store.jobs(_PAGE, before):
+            before = jobs[-1].number
+            for job in jobs:
+                if job.route == route and job.state in _RUNNABLE:
+                    with contextlib.suppress(WrongState):
+                        self._job_moved(await store.pause(job.number, reason))
 
     def _job_moved(self, job: Job) -> None:
         self._tools.listener(JobMovedEvent(job.id, job.state, job.version))

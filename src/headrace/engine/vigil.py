@@ -50,6 +50,11 @@ class Vigil:
         self._endpoint = ""
         self._changed = asyncio.Event()
 
+    def reset(self) -> None:
+        """Begin anew, as if nothing had been called yet."""
+        self.answers = 0
+        self._failing_since = self._suspect_since = None
+
     def answered(self) -> None:
         """A call was answered: the upstream is up."""
         self.answers += 1
@@ -84,7 +89,7 @@ class Vigil:
         return answers_before is None or answers_before == self.answers
 
     async def wait_down(self) -> UpstreamDown:
-        """Wait until the upstream counts as down; return why. Waits by events."""
+        """Wait until the upstream counts as down; return why."""
         while True:
             left_s = self._left_s()
             if left_s is None:
