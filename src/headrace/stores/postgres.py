@@ -31,6 +31,14 @@ STATEMENT_S: Final = 600.0
 AGAIN: Final = 5
 """How often a transaction is tried that a deadlock undid."""
 
+BY_KEY: Final = (
+    "SET enable_seqscan = off; SET enable_bitmapscan = off; "
+    "SET enable_hashjoin = off; SET enable_mergejoin = off"
+)
+"""Every statement of ours takes hundreds of rows by their keys. A plan made while a
+table was small, and kept, would read all of it; and only plain index scans remember
+which entries are dead, of which a queue leaves many."""
+
 UNDONE: Final = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 
 
@@ -42,12 +50,14 @@ class Database(msgspec.Struct, frozen=True):
 
     async def connect(self) -> Any:
         """Return a new connection."""
-        return await asyncpg.connect(
+        connection = await asyncpg.connect(
             self.url,
             timeout=CONNECT_S,
             command_timeout=STATEMENT_S,
             server_settings={"application_name": "headrace"},
         )
+        await connection.execute(BY_KEY)
+        return connection
 
 
 async def drive(

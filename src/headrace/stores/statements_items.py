@@ -47,6 +47,11 @@ insert_items = insert_each(
 insert_payloads = insert_each(payloads, "item", "packed", "body")
 
 
+def _owned_by(owner: ColumnElement[int]) -> ColumnElement[bool]:
+    """Is the item this owner's? Written so that no plan walks all that the owner holds."""
+    return items.c.owner.is_not_distinct_from(owner)
+
+
 def _each_held(fields: tuple[str, ...], **fixed: Any) -> RowStatement:
     """Return the statement that takes items from an owner, row by row.
 
@@ -65,7 +70,7 @@ def _each_held(fields: tuple[str, ...], **fixed: Any) -> RowStatement:
             .where(
                 items.c.id == given["its_id"],
                 items.c.state == RUNNING,
-                items.c.owner == given["its_owner"],
+                _owned_by(given["its_owner"]),
                 items.c.generation == given["its_generation"],
             )
         )
@@ -125,10 +130,14 @@ def take(d: Flavour) -> Executable:
 @Statement
 def held(d: Flavour) -> Executable:
     """Which of these items an owner holds, and in which generation."""
-    return select(items.c.id, items.c.generation).where(
-        d.among(items.c.id, "keys"),
-        items.c.state == RUNNING,
-        items.c.owner == OF,
+    return (
+        select(items.c.id, items.c.generation)
+        .with_hint(items, "NOT INDEXED", "sqlite")
+        .where(
+            d.among(items.c.id, "keys"),
+            items.c.state == RUNNING,
+            _owned_by(OF),
+        )
     )
 
 
