@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import subprocess
 import sys
 import textwrap
@@ -109,10 +110,8 @@ def test_one_hung_call_among_fifty_delays_nobody(
 def test_a_coroutine_that_swallows_its_cancellation_does_not_hold_up_leaving() -> None:
     async def stubborn(_item: int) -> None:
         while not released.is_set():
-            try:
-                await asyncio.Event().wait()
-            except asyncio.CancelledError:
-                await asyncio.sleep(0)
+            with contextlib.suppress(asyncio.CancelledError):
+                await released.wait()
 
     async def main() -> tuple[list[Outcome], float]:
         loop = asyncio.get_running_loop()

@@ -76,7 +76,9 @@ class Runner:
         self._arrived = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
+        self._active: dict[int, Call] = {}
         self._deadline_passed = False
+        self._abandoned = False
 
     async def outcomes(self, deadline_s: float | None) -> AsyncGenerator[Outcome, None]:
         """Yield each outcome as it comes; stop everything when the reader leaves.
@@ -98,11 +100,11 @@ class Runner:
             timer = loop.call_later(deadline_s, self._expire, crew)
         ready = self._ready
         try:
-            while ready or not crew.done():
+            while ready or not (crew.done() or self._abandoned):
                 while ready:
                     yield self._next_ready()
                 self._arrived.clear()
-                if not crew.done():
+                if not (crew.done() or self._abandoned):
                     await self._arrived.wait()
             if self._deadline_passed and self._is_sized:
                 for outcome in self._unstarted():
@@ -133,7 +135,7 @@ class Runner:
             return False
         index = self._next_index
         self._next_index += 1
-        call = self._tools.make_call(index, item)
+        call = self._active[index] = self._tools.make_call(index, item)
         try:
             outcome = await self._answer(call)
         except asyncio.CancelledError:
@@ -161,6 +163,8 @@ class Runner:
         return succeeded(call, str(call.index), reply)
 
     def _deliver(self, outcome: Outcome) -> None:
+        if self._active.pop(outcome.index, None) is None:
+            return  # abandoned at the deadline: its outcome is out already
         tools = self._tools
         tools.meter.note(outcome)
         if tools.ordered:
@@ -181,6 +185,14 @@ class Runner:
     def _expire(self, crew: asyncio.Task[None]) -> None:
         self._deadline_passed = True
         crew.cancel()
+        asyncio.get_running_loop().call_later(_GRACE_S, self._abandon)
+
+    def _abandon(self) -> None:
+        """Wait no longer for calls that do not heed their cancellation."""
+        self._abandoned = True
+        for call in list(self._active.values()):
+            self._deliver(_expired(call))
+        self._arrived.set()
 
     def _unstarted(self) -> Iterator[Outcome]:
         assert self._sync is not None
