@@ -9,6 +9,9 @@ from headrace.errors import ErrorCode
 from headrace.jobs import JobState
 from headrace.model import Failure, ItemState, Outcome, Trace
 
+SEQ_BITS: Final = 32
+"""How many low bits of an item's key hold its position in the job."""
+
 STATES: Final = (
     ItemState.QUEUED,
     ItemState.RUNNING,
@@ -48,6 +51,16 @@ UNRUN: Final = {
     ),
 }
 """Code and message of an item that the store itself ended."""
+
+
+def item_key(job: int, seq: int) -> int:
+    """Return the key under which item, payload and result are stored."""
+    return (job << SEQ_BITS) | seq
+
+
+def job_and_seq(key: int) -> tuple[int, int]:
+    """Return what `item_key` was made of."""
+    return key >> SEQ_BITS, key & ((1 << SEQ_BITS) - 1)
 
 
 def unrun(

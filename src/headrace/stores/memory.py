@@ -24,7 +24,7 @@ from headrace.jobs import (
 from headrace.model import Outcome, Priority
 from headrace.ports import Pulse
 from headrace.stores import jobrow
-from headrace.stores.itemstates import UNFINISHED
+from headrace.stores.itemstates import UNFINISHED, job_and_seq
 from headrace.stores.jobrow import JobRow, expect, first_row
 from headrace.stores.memory_job import MemoryJob
 from headrace.stores.packing import text
@@ -232,7 +232,9 @@ class MemoryStore:
             if (generation := self._generation_held(lease.job, lease.seq, epoch))
             is not None
         }
-        touched = {lease.job for lease in leases} | {key >> 32 for key, _ in tries}
+        touched = {lease.job for lease in leases} | {
+            job_and_seq(key)[0] for key, _ in tries
+        }
         touched = (touched | set(rendered or ())) & set(self._jobs)
         rows = {number: self._jobs[number].row for number in touched}
         written, ends = jobrow.number_outcomes(finished, held, rows)
@@ -249,7 +251,7 @@ class MemoryStore:
         self, epoch: int, tries: Sequence[tuple[int, AttemptRecord]]
     ) -> None:
         for key, tried in tries:
-            job, seq = key >> 32, key & 0xFFFFFFFF
+            job, seq = job_and_seq(key)
             if self._generation_held(job, seq, epoch) == tried.generation:
                 kept = replace(tried, message=text(tried.message))
                 item = self._jobs[job].items[seq]

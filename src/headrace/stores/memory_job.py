@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from headrace.jobs import AttemptRecord, Finished, Job, JobState, Leased, NewItem
 from headrace.model import ItemState, Outcome, Trace
 from headrace.stores.custom_ids import check_ids, duplicate
-from headrace.stores.itemstates import unrun
+from headrace.stores.itemstates import item_key, unrun
 from headrace.stores.jobrow import JobRow, settled
 from headrace.stores.packing import text
 
@@ -90,7 +90,7 @@ class MemoryJob:
         item.state, item.owner = ItemState.RUNNING, owner
         self.running.add(seq)
         return Leased(
-            item=self.row.number << 32 | seq,
+            item=item_key(self.row.number, seq),
             job=self.row.number,
             seq=seq,
             custom_id=item.new.custom_id,

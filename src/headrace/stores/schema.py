@@ -36,9 +36,6 @@ from headrace.stores.itemstates import CODE_OF
 SCHEMA_VERSION: Final = "0001"
 """The last revision in `migrations/versions`."""
 
-SEQ_BITS: Final = 32
-"""How many low bits of an item's key hold its position in the job."""
-
 _Key = BigInteger().with_variant(Integer, "sqlite")  # only INTEGER is SQLite's rowid
 
 ZERO: Final = text("0")

@@ -13,6 +13,7 @@ from headrace.stores import statements_items as of_items
 from headrace.stores import statements_jobs as of_jobs
 from headrace.stores import statements_outcomes as of_outcomes
 from headrace.stores.custom_ids import check_ids, duplicate
+from headrace.stores.itemstates import item_key
 from headrace.stores.jobrow import (
     JobRow,
     expect,
@@ -23,7 +24,6 @@ from headrace.stores.jobrow import (
     still_running,
 )
 from headrace.stores.packing import Packer
-from headrace.stores.schema import SEQ_BITS
 from headrace.stores.statement import Each, Packing, Query, Row, Steps
 
 CHUNK_ITEMS: Final = 5_000
@@ -38,11 +38,6 @@ def job_row(row: Row) -> JobRow:
 def seen_job(row: Row) -> Job:
     """Return the job from its columns and the number of its running items."""
     return job_row(row).job(row[-1])
-
-
-def item_key(job: int, seq: int) -> int:
-    """Return the key under which item, payload and result are stored."""
-    return (job << SEQ_BITS) | seq
 
 
 def lock_job(job: int) -> Steps[tuple[JobRow, float]]:

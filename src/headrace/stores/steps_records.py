@@ -13,12 +13,11 @@ from headrace.model import Outcome
 from headrace.stores import statements_items as of_items
 from headrace.stores import statements_jobs as of_jobs
 from headrace.stores import statements_outcomes as of_outcomes
-from headrace.stores.itemstates import CODE_OF
+from headrace.stores.itemstates import CODE_OF, item_key, job_and_seq
 from headrace.stores.jobrow import encode_rendered, number_outcomes, settled
 from headrace.stores.packing import Packer, outcome_of, result_values, text
-from headrace.stores.schema import SEQ_BITS
 from headrace.stores.statement import Each, Packing, Query, Steps
-from headrace.stores.steps_intake import item_key, job_row, seen_job, write_job
+from headrace.stores.steps_intake import job_row, seen_job, write_job
 
 Tries = Sequence[tuple[int, AttemptRecord]]
 
@@ -34,7 +33,7 @@ class Group(msgspec.Struct, frozen=True):
     def jobs(self) -> list[int]:
         """Return the numbers of the jobs that it touches, in order."""
         found = {done.lease.job for done in self.finished}
-        found.update(key >> SEQ_BITS for key, _ in self.tries)
+        found.update(job_and_seq(key)[0] for key, _ in self.tries)
         return sorted(found.union(self.rendered))
 
     def items(self) -> list[int]:
