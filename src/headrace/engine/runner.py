@@ -113,7 +113,7 @@ class Runner:
             if timer is not None:
                 timer.cancel()
             crew.cancel()
-            await asyncio.wait([crew], timeout=_GRACE_S)
+            await asyncio.wait([crew], timeout=0 if self._abandoned else _GRACE_S)
         _reraise(crew, expected_cancel=self._deadline_passed)
 
     def _next_ready(self) -> Outcome:
