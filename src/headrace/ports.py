@@ -91,6 +91,10 @@ class Jobs(Protocol):
         """Return jobs, newest first; `before` is the `Job.number` to go on after."""
         ...
 
+    async def finalizing(self, routes: Sequence[str]) -> list[Job]:
+        """Return the jobs of these routes that wait to be concluded, oldest first."""
+        ...
+
     async def outcomes(
         self, job: int, after: int = 0, limit: int = 500
     ) -> list[Outcome]:

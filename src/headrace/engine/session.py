@@ -26,6 +26,8 @@ from headrace.ports import Sink, Store
 _CHORES_S = 1.0
 _PAGE = 100
 _RUNNABLE = (JobState.QUEUED, JobState.IN_PROGRESS)
+_TIDY = (JobState.CANCELLING, JobState.FINALIZING)
+"""States that the chores move on."""
 _OVER = JOB_ENDS | {JobState.FINALIZING}
 
 
@@ -63,7 +65,7 @@ class Session:
         self._dispatchers: list[Dispatcher] = []
         self._down: UpstreamDown | None = None
         self._over = asyncio.Event()
-        self._finalizing: set[int] = set()
+        self._due = asyncio.Event()
 
     async def run(self) -> None:
         """Work; return when the job is over or the shutdown is complete.
@@ -180,8 +182,8 @@ class Session:
         if self._until is not None:
             if job.number == self._until.number and job.state in _OVER:
                 self._over.set()
-        elif job.state is JobState.FINALIZING:
-            self._finalizing.add(job.number)
+        if job.state in _TIDY:
+            self._due.set()
 
     # ---- news and chores
 
@@ -214,7 +216,12 @@ class Session:
             while await tools.store.sweep():
                 pass
             await self._note_ends()
-            await tools.clock.sleep(_CHORES_S)
+            self._due.clear()
+            timer = asyncio.get_running_loop().call_later(_CHORES_S, self._due.set)
+            try:
+                await self._due.wait()
+            finally:
+                timer.cancel()
 
     async def _note_ends(self) -> None:
         store = self._tools.store
@@ -222,9 +229,9 @@ class Session:
             job = await store.job(self._until.number)
             if job is None or job.state in _OVER:
                 self._over.set()
-        for number in list(self._finalizing):
-            self._job_moved(await store.conclude(number))
-            self._finalizing.discard(number)
+            return
+        for job in await store.finalizing([s.route for s in self._served]):
+            self._job_moved(await store.conclude(job.number))
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -93,6 +93,10 @@ class MemoryStore:
         wanted = [n for n in numbers if before is None or n < before]
         return [self._jobs[n].see() for n in wanted[:limit]]
 
+    async def finalizing(self, routes: Sequence[str]) -> list[Job]:
+        rows = [job for job in self._jobs.values() if job.row.route in routes]
+        return [j.see() for j in rows if j.row.state is JobState.FINALIZING]
+
     async def outcomes(
         self, job: int, after: int = 0, limit: int = 500
     ) -> list[Outcome]:

@@ -97,6 +97,9 @@ class SqlStore:
         end = NEWEST if before is None else before
         return await self._backend.read(lambda: steps_records.list_jobs(limit, end))
 
+    async def finalizing(self, routes: Sequence[str]) -> list[Job]:
+        return await self._backend.read(lambda: steps_records.finalizing(routes))
+
     async def outcomes(
         self, job: int, after: int = 0, limit: int = 500
     ) -> list[Outcome]:

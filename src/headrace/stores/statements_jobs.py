@@ -117,6 +117,14 @@ def by_numbers(d: Flavour) -> Executable:
 
 
 @Statement
+def finalizing(d: Flavour) -> Executable:
+    """Jobs of these routes whose items have all ended, oldest first."""
+    ours = d.among(jobs.c.route, "routes", Text)
+    waiting = _is_in([JobState.FINALIZING])
+    return _seen().where(ours, waiting).order_by(jobs.c.number)
+
+
+@Statement
 def newest(_: Flavour) -> Executable:
     """A page of jobs, newest first."""
     before = jobs.c.number < bindparam("before", type_=BigInteger)

@@ -119,6 +119,12 @@ def find_job(ref: str | int) -> Steps[Job | None]:
     return seen_job(rows[0]) if rows else None
 
 
+def finalizing(routes: Sequence[str]) -> Steps[list[Job]]:
+    """Return the jobs of these routes that wait to be concluded."""
+    rows = yield Query(of_jobs.finalizing, {"routes": list(routes)})
+    return [seen_job(row) for row in rows]
+
+
 def list_jobs(limit: int, before: int) -> Steps[list[Job]]:
     """Return a page of jobs, newest first."""
     rows = yield Query(of_jobs.newest, {"limit": limit, "before": before})

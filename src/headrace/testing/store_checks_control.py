@@ -214,6 +214,20 @@ async def an_expired_job_may_run_again_after_a_retry(world: World) -> None:
     assert (await seen(world.store, job)).state is JobState.QUEUED
 
 
+async def a_job_whose_items_have_ended_waits_to_be_concluded(world: World) -> None:
+    await submit(world.store, 1)
+    job = await submit(world.store, 1)
+    elsewhere = await submit(world.store, 1, route="elsewhere")
+    for one in (job, elsewhere):
+        await world.store.cancel(one.number)
+    while await world.store.sweep():
+        pass
+    waiting = await world.store.finalizing(["r"])
+    assert [found.number for found in waiting] == [job.number]
+    await world.store.conclude(job.number)
+    assert await world.store.finalizing(["r"]) == []
+
+
 async def conclude_needs_a_finalizing_job(world: World) -> None:
     job = await submit(world.store, 1)
     await raises(WrongState, world.store.conclude(job.number))
@@ -241,6 +255,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     a_reader_goes_on_from_its_number_after_a_retry,
     a_retry_without_failures_changes_nothing,
     an_expired_job_may_run_again_after_a_retry,
+    a_job_whose_items_have_ended_waits_to_be_concluded,
     conclude_needs_a_finalizing_job,
     a_sweep_with_nothing_to_do_does_nothing,
 )
