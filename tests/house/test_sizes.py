@@ -14,7 +14,8 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "headrace"
 FILE_LINES = 400
 FUNCTION_LINES = 50
-PACKAGE_LINES = 12_000
+PACKAGE_LINES = 16_000
+"""Raised in the open: docs/design.md, "Size", says what takes the room."""
 NO_CODE = {
     tokenize.COMMENT,
     tokenize.NL,
