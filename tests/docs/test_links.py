@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import typer.main
 
+from headrace.cli.exits import Exit
 from headrace.cli.main import app
 
 ROOT = Path(__file__).parents[2]
@@ -18,6 +19,7 @@ FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 CODE = re.compile(r"`([^`\n]+)`")
 FLAG = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
 COMMAND = re.compile(r"(?<!from )(?<![\w./-])headrace ([a-z]+)(?: ([a-z]+))?")
+PAGE = re.compile(r"`(docs/[\w/-]+\.md)`")
 TEST_FILE = re.compile(r"\b(?:tests|src|scripts|bench)/[\w/.-]*\.(?:py|sh)\b")
 OTHERS_FLAGS = {"--preserve-status"}
 """Flags of programs that are not ours."""
@@ -87,6 +89,48 @@ def test_every_command_named_exists(path: Path) -> None:
             assert name in known, code
             if child and hasattr(known[name], "commands"):
                 assert f"{name} {child}" in known, code
+
+
+@every_document
+def test_a_command_is_shown_only_with_flags_of_its_own(path: Path) -> None:
+    for line in lines_of_commands(path.read_text()):
+        for name, child in COMMAND.findall(line):
+            command = commands().get(f"{name} {child}") or commands()[name]
+            own = {"--help"}.union(*(p.opts + p.secondary_opts for p in command.params))
+            after = line.partition(f"headrace {name}")[2]
+            assert set(FLAG.findall(after)) <= own, line
+
+
+def lines_of_commands(text: str) -> Iterator[str]:
+    """Give each whole command that starts a line of an example."""
+    for code in FENCE.findall(text):
+        whole = code.replace("\\\n", " ")
+        for line in re.findall(r"^\$ (.*headrace [a-z].*)$", whole, re.MULTILINE):
+            yield re.split(r"[|&;]", line[line.index("headrace ") :])[0]
+
+
+def test_every_page_can_be_reached_from_the_readme() -> None:
+    seen, ahead = set[Path](), [ROOT / "README.md"]
+    while ahead:
+        page = ahead.pop()
+        if page in seen or page.suffix != ".md":
+            continue
+        seen.add(page)
+        text = FENCE.sub("", page.read_text())
+        ahead += [ROOT / name for name in PAGE.findall(text) if (ROOT / name).is_file()]
+        names = [target.partition("#")[0] for target in LINK.findall(text)]
+        ahead += [
+            (page.parent / name).resolve()
+            for name in names
+            if name and "://" not in name
+        ]
+    assert set(documents()) <= seen
+
+
+def test_the_guide_to_exit_codes_tells_of_each() -> None:
+    text = (ROOT / "docs" / "how-to" / "exit-codes.md").read_text()
+    told = [int(code) for code in re.findall(r"^\| (\d+) \|", text, re.MULTILINE)]
+    assert told == [int(code) for code in Exit]
 
 
 @every_document
