@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Protocol, Self
+from typing import ClassVar, Protocol, Self
 
 import msgspec
 
@@ -40,6 +40,11 @@ class InFlightLimit(Protocol):
         """Calls that may be in flight now, >= 1."""
         ...
 
+    @property
+    def learns(self) -> bool:
+        """Can a sample change anything? If not, none need be made."""
+        ...
+
     def observe(self, sample: Sample) -> Self:
         """Return the estimate after `sample`; itself if nothing changed."""
         ...
@@ -48,6 +53,7 @@ class InFlightLimit(Protocol):
 class Fixed(msgspec.Struct, frozen=True, gc=False):
     """The number the user stated."""
 
+    learns: ClassVar[bool] = False
     value: int
 
     def __post_init__(self) -> None:

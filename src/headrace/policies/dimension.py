@@ -176,6 +176,38 @@ class Dimension(msgspec.Struct, frozen=True, gc=False):
             older,
         )
 
+    def charge_at_once(self, at: float, cost: float) -> Dimension | None:
+        """Return what `charge` would if `at` is plainly allowed, else None.
+
+        That is so for nearly all calls while the limit does not bind; it spares them
+        `earliest`, and with it half the price of a reservation.
+        """
+        stated, clear_at, total = self.stated, self.clear_at, self.total + cost
+        if (
+            int(at / stated.slice_s) != self.index
+            or total > stated.limit
+            or cost > self.burst
+            or cost <= 0
+            or self.blocked_until > at
+            or clear_at - (self.burst - cost) / stated.rate > at
+        ):
+            return None
+        ratio = self.ratio
+        if clear_at < at - _LATE_S:
+            clear_at = at - _LATE_S
+        paced = cost if ratio == 1.0 else cost * ratio * _EAGER
+        return Dimension(
+            stated,
+            self.burst,
+            ratio,
+            self.blocked_until,
+            clear_at + paced / stated.rate,
+            self.index,
+            self.newest + cost,
+            total,
+            self.older,
+        )
+
     def _older_at(self, number: int) -> tuple[float, ...]:
         """Return the slices that still count once `number` is the newest."""
         gap = number - self.index

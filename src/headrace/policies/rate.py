@@ -16,6 +16,16 @@ Costs = tuple[float, ...]
 """What one call takes of each dimension, in the order of `RateLimit.dims`."""
 
 
+class Terms(msgspec.Struct, frozen=True, gc=False):
+    """What follows from the stated limits and never moves with a call."""
+
+    window_s: float = 60.0
+    settles: bool = False
+    """Does settling change anything?"""
+    most_tokens: float = math.inf
+    """The largest call that could ever start."""
+
+
 class RateLimit(msgspec.Struct, frozen=True, gc=False):
     """All rate limits of one endpoint; a call gets all or waits for all.
 
@@ -25,9 +35,7 @@ class RateLimit(msgspec.Struct, frozen=True, gc=False):
 
     dims: tuple[Dimension, ...] = ()
     """Empty if nothing is limited; then every operation is nearly free."""
-    window_s: float = 60.0
-    settles: bool = False
-    """Does settling change anything?"""
+    terms: Terms = Terms()
     blocked_until: float = 0.0
     last_start: float = 0.0
     last_costs: Costs | None = None
@@ -87,22 +95,18 @@ class RateLimit(msgspec.Struct, frozen=True, gc=False):
         reservations queue, and a log holds the window where GCRA alone needs
         rate = (N - B) / (W + J), which costs the share of the largest call.
         """
-        at = self.earliest(now, costs)
-        dims = self.dims
-        if not dims or at == math.inf:
-            return self, at
-        charged: tuple[Dimension, ...]
-        count = len(dims)
-        if count == 2:  # one or two are usual, and a third of the price of a loop
-            charged = (dims[0].charge(at, costs[0]), dims[1].charge(at, costs[1]))
-        elif count == 1:
-            charged = (dims[0].charge(at, costs[0]),)
-        else:
+        dims, charged = self.dims, None
+        if now >= self.last_start and now >= self.blocked_until:
+            charged = _charged_at_once(dims, now, costs)
+        at = now
+        if charged is None:
+            at = self.earliest(now, costs)
+            if not dims or at == math.inf:
+                return self, at
             charged = tuple([d.charge(at, costs[i]) for i, d in enumerate(dims)])
         after = RateLimit(
             charged,
-            self.window_s,
-            self.settles,
+            self.terms,
             self.blocked_until,
             at,
             costs,
@@ -136,7 +140,7 @@ class RateLimit(msgspec.Struct, frozen=True, gc=False):
         returned) says in which slice it was counted; what was used beyond the
         reservation is counted too.
         """
-        if not self.settles:
+        if not self.terms.settles:
             return self
         if self.last_costs is None or self.last_start > now:
             return self._each(lambda dim, i: dim.settle(start_at, reserved[i], used[i]))
@@ -163,7 +167,7 @@ class RateLimit(msgspec.Struct, frozen=True, gc=False):
 
     def moved(self, now: float, limits: Limits) -> RateLimit:
         """Return the limit under newly stated limits; what is charged stays charged."""
-        wanted = _all_stated(limits, self.window_s)
+        wanted = _all_stated(limits, self.terms.window_s)
         ours = {dim.name: dim for dim in self.dims}
         dims = tuple(
             ours[new.name].move(now, new) if new.name in ours else Dimension(new)
@@ -173,8 +177,7 @@ class RateLimit(msgspec.Struct, frozen=True, gc=False):
             return self
         return RateLimit(
             dims,
-            self.window_s,
-            _settles(dims),
+            _terms(dims, self.terms.window_s),
             self.blocked_until,
             self.last_start,
         )
@@ -213,8 +216,7 @@ class RateLimit(msgspec.Struct, frozen=True, gc=False):
         before = tuple([change(d, i) for i, d in enumerate(self.dims_before)])
         return RateLimit(
             dims,
-            self.window_s,
-            self.settles,
+            self.terms,
             self.blocked_until,
             self.last_start,
             self.last_costs,
@@ -226,19 +228,34 @@ class RateLimit(msgspec.Struct, frozen=True, gc=False):
 def build_rate(limits: Limits, window_s: float = 60.0) -> RateLimit:
     """Return the rate limits that `limits` states, with nothing taken yet."""
     dims = tuple(Dimension(s) for s in _all_stated(limits, window_s))
-    return RateLimit(dims, window_s, _settles(dims))
+    return RateLimit(dims, _terms(dims, window_s))
+
+
+def _terms(dims: tuple[Dimension, ...], window_s: float) -> Terms:
+    return Terms(
+        window_s,
+        any(dim.accounting == "actual" for dim in dims),
+        min([d.limit for d in dims if d.name != "calls"], default=math.inf),
+    )
+
+
+def _charged_at_once(
+    dims: tuple[Dimension, ...], now: float, costs: Costs
+) -> tuple[Dimension, ...] | None:
+    """Return the dimensions after a start now if that is plainly allowed, else None."""
+    if len(dims) != 2:  # calls and tokens: written out, at a third of a loop's price
+        return None
+    first = dims[0].charge_at_once(now, costs[0])
+    if first is None:
+        return None
+    second = dims[1].charge_at_once(now, costs[1])
+    return None if second is None else (first, second)
 
 
 def _without_undo(
     limit: RateLimit, dims: tuple[Dimension, ...], last_start: float
 ) -> RateLimit:
-    return RateLimit(
-        dims, limit.window_s, limit.settles, limit.blocked_until, last_start
-    )
-
-
-def _settles(dims: tuple[Dimension, ...]) -> bool:
-    return any(dim.accounting == "actual" for dim in dims)
+    return RateLimit(dims, limit.terms, limit.blocked_until, last_start)
 
 
 def _all_stated(limits: Limits, window_s: float) -> list[Stated]:
