@@ -133,7 +133,7 @@ def build(
     deadlines = Deadlines()
     retry_tools = RetryTools(gate, deadlines, clock, crew, tools.listener, tools.vigil)
     handler = stack(
-        attempting(gate, provider, deadlines, clock, timeout_s),
+        attempting(gate, provider, deadlines, timeout_s),
         limiting(retry.total_s, deadlines, clock),
         retrying(retry, retry_tools),
     )

@@ -56,6 +56,8 @@ class Gate:
         self.placement = Placement(self.sites, listener)
         self.waiting = 0
         self._lanes: dict[str, Lane] = {}
+        self._only_lane: Lane | None = None
+        """The lane, while there is but one."""
         self._drained = False
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
@@ -65,6 +67,7 @@ class Gate:
 
         Raises (on entering):
             LimitExceeded: the call costs more than every endpoint's limit could hold.
+            Drained: nothing is admitted any more.
         """
         return Ticket(self, call)
 
@@ -87,64 +90,85 @@ class Gate:
 
         `calls` or `tokens` for a rate, `in_flight` for a slot, `endpoint` for health.
         """
-        lane = next((x for x in self._lanes.values() if len(x.queue)), None)
+        lane = next((x for x in self._lanes.values() if x.queue.size), None)
         if lane is None:
             return "none"
-        if lane.reason == RATE:
+        if lane.spell.reason == RATE:
             return lane.bound or "calls"
-        return "in_flight" if lane.reason == SLOT else "endpoint"
+        return "in_flight" if lane.spell.reason == SLOT else "endpoint"
 
     # ---- what tickets ask for
 
-    def try_place(self, ticket: Ticket) -> bool:
-        """Give `ticket` all permits at once if nobody is before it; never waits."""
-        if ticket.call.cost.tokens:
-            self.placement.check_fits(ticket)
-        if self.waiting or self._drained:
-            return False
-        now = ticket.started_at = self.clock.monotonic()
-        self.placement.wake_at = None
-        return self.placement.place(ticket, now)
+    def enter(self, ticket: Ticket) -> asyncio.Future[None] | None:
+        """Give `ticket` all permits at once, or a place in the queue; never waits.
 
-    def enqueue(self, ticket: Ticket) -> None:
-        """Let `ticket` wait; only after `try_place` has failed in the same step."""
-        call = ticket.call
+        Whoever enters must end it with `succeeded`, `failed` or `broke_off`, also when
+        the wait for its turn is cancelled.
+
+        Returns:
+            None if it has its permits, else its turn to wait for.
+
+        Raises:
+            LimitExceeded, Drained: as `admit`; it holds nothing.
+        """
+        tokens = ticket.call.cost.tokens
+        if tokens:
+            self.placement.check_fits(ticket.call, tokens)
         if self._drained:
             raise Drained
-        now = ticket.started_at or self.clock.monotonic()
-        lane = self._lanes.get(call.model)
-        if lane is None:
-            lane = self._lanes[call.model] = Lane(call.model)
-        if not len(lane.queue):
-            lane.since = now
+        now = self.clock.monotonic()
+        ticket.asked_at = now
+        if not self.waiting:
+            self.placement.wake_at = None
+            if self.placement.place(ticket, now):
+                ticket.started_at = now
+                return None
+        return self._enqueue(ticket, tokens, now)
+
+    def _enqueue(self, ticket: Ticket, tokens: int, now: float) -> asyncio.Future[None]:
+        call = ticket.call
+        lane = self._lanes.get(call.model) or self._new_lane(call.model, now)
+        queue = lane.queue
+        is_first = not queue.size
+        if is_first:
             lane.passed = self._least_passed()
-        lane.begin_wait(ticket, now)
+        turn = ticket.turn = asyncio.get_running_loop().create_future()
+        ticket.lane, ticket.spell = lane, lane.spell
         retried = call.trace.tries > 0
-        cost = float(call.cost.tokens or 1)
-        lane.queue.push(ticket, call.flow, call.priority, cost, now, front=retried)
+        queue.push(ticket, call.flow, call.priority, tokens, now, front=retried)
         self.waiting += 1
         if self.waiting == 1:
             self._note_why(lane, ticket, now)
             self._arm()
-        elif lane.queue.peek(now) is ticket:
+        elif (
+            is_first or lane.head is not None or self.placement.has_room()
+        ) and queue.peek(now) is ticket:
             self._pump(now)
+        return turn
+
+    def _new_lane(self, model: str, now: float) -> Lane:
+        lane = self._lanes[model] = Lane(model, now)
+        self._only_lane = lane if len(self._lanes) == 1 else None
+        return lane
 
     def leave(self, ticket: Ticket) -> None:
         """Take a waiting ticket out of the queue; what it reserved is given back."""
-        lane = self._lanes[ticket.call.model]
+        lane = ticket.lane
+        assert lane is not None
         now = self.clock.monotonic()
-        lane.end_wait(ticket, now)
+        ticket.lane = None
+        lane.book(ticket, now)
         if lane.head is ticket:
             lane.give_back()
         lane.queue.discard(ticket)
         self.waiting -= 1
         self._pump(now)
 
-    def ended(self, site: Site) -> None:
+    def ended(self, site: Site, now: float) -> None:
         """A call on `site` ended and its permits are back: let the next one go."""
         site.in_flight -= 1
         if self.waiting:
-            self._pump(self.clock.monotonic())
+            self._pump(now)
 
     def withdraw(self, endpoint: str, cost: float) -> float:
         """Pay for a retry from an endpoint's budget; return seconds to wait first."""
@@ -163,44 +187,50 @@ class Gate:
             lane.give_back()
             while (ticket := lane.queue.pop(now)) is not None:
                 self.waiting -= 1
-                ticket.refuse(Drained())
+                ticket.lane = None
+                if ticket.turn is not None and not ticket.turn.done():
+                    ticket.turn.set_exception(Drained())
 
     # ---- the pump
 
     def _pump(self, now: float) -> None:
         """Hand permits to waiting calls, in order, until none may start now."""
         self.placement.wake_at = None
-        if len(self._lanes) == 1:
-            for lane in self._lanes.values():
-                while len(lane.queue) and self._advance_lane(lane, now):
-                    pass
-        else:
+        lane = self._only_lane
+        if lane is None:
             self._pump_lanes(now)
-        self._arm()
+        else:
+            while lane.queue.size and self._advance_lane(lane, now):
+                pass
+        if self._timer is not None or self.placement.wake_at is not None:
+            self._arm()
 
     def _pump_lanes(self, now: float) -> None:
-        ready = [lane for lane in self._lanes.values() if len(lane.queue)]
+        ready = [lane for lane in self._lanes.values() if lane.queue.size]
         while ready:
             lane = min(ready, key=_passed)
-            if not self._advance_lane(lane, now) or not len(lane.queue):
+            if not self._advance_lane(lane, now) or not lane.queue.size:
                 ready.remove(lane)
-        for model in [m for m, x in self._lanes.items() if not len(x.queue)]:
+        for model in [m for m, x in self._lanes.items() if not x.queue.size]:
             if len(self._lanes) > 64 and not self._lanes[model].head:
                 del self._lanes[model]
 
     def _advance_lane(self, lane: Lane, now: float) -> bool:
         """Let the first call of a lane go if it may; return whether it went."""
-        if lane.head is None and not self.placement.has_room():
-            lane.wait_for(SLOT, "", now)
+        placement = self.placement
+        if lane.head is None and not placement.has_room():
+            if lane.spell.reason != SLOT:
+                lane.wait_for(SLOT, "", now)
             return False
         ticket = lane.queue.peek(now)
         if ticket is None:
             return False
-        if lane.head is ticket and self._redeem(lane, ticket, now):
-            return self._hand_over(lane, ticket, now)
-        if lane.head is not None and (lane.head is not ticket or lane.start_at <= now):
-            lane.give_back()
-        if self.placement.place(ticket, now):
+        if lane.head is not None:
+            if lane.head is ticket and self._redeem(lane, ticket, now):
+                return self._hand_over(lane, ticket, now)
+            if lane.head is not ticket or lane.start_at <= now:
+                lane.give_back()
+        if placement.place(ticket, now):
             lane.give_back()
             return self._hand_over(lane, ticket, now)
         self._note_why(lane, ticket, now)
@@ -218,13 +248,17 @@ class Gate:
     def _hand_over(self, lane: Lane, ticket: Ticket, now: float) -> bool:
         lane.queue.pop(now)
         lane.passed += 1.0 / CLASS_WEIGHTS[ticket.call.priority]
-        lane.end_wait(ticket, now)
+        lane.book(ticket, now)
         self.waiting -= 1
-        ticket.wake(now)
+        ticket.lane = None
+        ticket.started_at = now
+        turn = ticket.turn
+        if turn is not None and not turn.done():
+            turn.set_result(None)
         return True
 
     def _least_passed(self) -> float:
-        passed = [x.passed for x in self._lanes.values() if len(x.queue)]
+        passed = [x.passed for x in self._lanes.values() if x.queue.size]
         return min(passed, default=0.0)
 
     # ---- the head's reservation

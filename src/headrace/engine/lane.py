@@ -2,15 +2,37 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from headrace.engine.site import Site
 from headrace.engine.ticket import Ticket
 from headrace.policies.admission import FairQueue
 
 RATE, SLOT, ENDPOINT = 0, 1, 2
-"""Why the head of a lane waits; the places of `Lane.waited`."""
+"""Why the head of a lane waits."""
 
 CLASS_WEIGHTS = (10.0, 15.0, 25.0, 50.0)
 """Shares of the priorities low to urgent when lanes compete for one slot."""
+
+
+class Spell(msgspec.Struct, frozen=True, gc=False):
+    """A time in which the head of a lane waited for one and the same thing."""
+
+    reason: int
+    since: float
+    rate_s: float = 0.0
+    """Seconds for which the lane had waited for its rate before; so the others."""
+    slot_s: float = 0.0
+    endpoint_s: float = 0.0
+
+    def waited(self, now: float) -> tuple[float, float, float]:
+        """Return the seconds the lane has waited, for rate, slot and endpoint."""
+        spent_s = now - self.since
+        return (
+            self.rate_s + (spent_s if self.reason == RATE else 0.0),
+            self.slot_s + (spent_s if self.reason == SLOT else 0.0),
+            self.endpoint_s + (spent_s if self.reason == ENDPOINT else 0.0),
+        )
 
 
 class Lane:
@@ -24,14 +46,11 @@ class Lane:
         "model",
         "passed",
         "queue",
-        "reason",
-        "since",
+        "spell",
         "start_at",
-        "waited",
-        "wake_at",
     )
 
-    def __init__(self, model: str) -> None:
+    def __init__(self, model: str, now: float) -> None:
         self.model = model
         self.queue: FairQueue[Ticket] = FairQueue()
         self.head: Ticket | None = None
@@ -39,39 +58,29 @@ class Lane:
         self.head_site: Site | None = None
         self.head_costs: tuple[float, ...] = ()
         self.start_at = 0.0
-        self.wake_at: float | None = None
-        self.reason = SLOT
+        self.spell = Spell(SLOT, now)
+        """What the head waits for now."""
         self.bound = ""
-        self.since = 0.0
-        self.waited = [0.0, 0.0, 0.0]
-        """Seconds in which some call of the lane waited, by reason."""
+        """Which rate, if it waits for that."""
         self.passed = 0.0
-
-    def _advance(self, now: float) -> None:
-        """Book the time since the last event on the reason that held then."""
-        if now > self.since:
-            self.waited[self.reason] += now - self.since
-            self.since = now
 
     def wait_for(self, reason: int, bound: str, now: float) -> None:
         """From now on the head of the lane waits for this."""
-        if reason != self.reason or bound != self.bound:
-            self._advance(now)
-            self.reason, self.bound = reason, bound
+        self.bound = bound
+        if reason != self.spell.reason:
+            self.spell = Spell(reason, now, *self.spell.waited(now))
 
-    def begin_wait(self, ticket: Ticket, now: float) -> None:
-        """A call begins to wait here."""
-        self._advance(now)
-        rate_s, slot_s, endpoint_s = self.waited
-        ticket.waited_before = (rate_s, slot_s, endpoint_s)
-
-    def end_wait(self, ticket: Ticket, now: float) -> None:
-        """A call waits no more: book its wait, by reason."""
-        self._advance(now)
-        trace, waited, before = ticket.call.trace, self.waited, ticket.waited_before
-        trace.rate_s += waited[RATE] - before[RATE]
-        trace.slot_s += waited[SLOT] - before[SLOT]
-        trace.endpoint_s += waited[ENDPOINT] - before[ENDPOINT]
+    def book(self, ticket: Ticket, now: float) -> None:
+        """Note where the time of a call went that has waited here until now."""
+        trace, spell, asked_at = ticket.call.trace, self.spell, ticket.asked_at
+        if ticket.spell is spell and spell.reason == SLOT:  # nearly always
+            trace.slot_s += now - asked_at
+            return
+        assert ticket.spell is not None
+        after, before = spell.waited(now), ticket.spell.waited(asked_at)
+        trace.rate_s += after[RATE] - before[RATE]
+        trace.slot_s += after[SLOT] - before[SLOT]
+        trace.endpoint_s += after[ENDPOINT] - before[ENDPOINT]
 
     def hold(self, ticket: Ticket, site: Site, now: float) -> None:
         """Reserve the earliest rate start at `site` for the first call in order."""

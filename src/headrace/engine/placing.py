@@ -19,6 +19,7 @@ class Placement:
 
     def __init__(self, sites: list[Site], listener: Listener) -> None:
         self.sites = sites
+        self._only = sites[0] if len(sites) == 1 else None
         self.reason = SLOT
         self.bound = ""
         self.wake_at: float | None = None
@@ -40,8 +41,8 @@ class Placement:
 
     def place(self, ticket: Ticket, now: float) -> bool:
         """Take all permits for a call that may start now; all or none."""
-        if len(self.sites) == 1:
-            return self._place_on_only(self.sites[0], ticket, now)
+        if self._only is not None:
+            return self._place_on_only(self._only, ticket, now)
         self.reason, self.bound = ENDPOINT, ""
         candidates = [
             Candidate(
@@ -69,23 +70,23 @@ class Placement:
         if site.in_flight >= site.limit.value:
             self.reason, self.bound = SLOT, ""
             return False
-        self.reason, self.bound = ENDPOINT, ""
-        if site.pauses and self._is_paused(site, ticket.call.model, now):
-            return False
-        if site.breaker.state != "closed" and not self._is_well(site, now):
-            return False
+        if site.pauses or site.breaker.state != "closed":
+            self.reason, self.bound = ENDPOINT, ""
+            return self._is_eligible(site, ticket, now) and self._take(
+                site, ticket, now
+            )
         rate = site.rate
-        if not rate.dims:
-            return self._take(site, ticket, now)
-        costs = rate.costs(ticket.call.cost.tokens)
-        after, at = rate.reserve(now, costs)
-        if at > now:
-            self.wake(at)
-            self._note(RATE, rate.binding(now, costs))
-            return False
-        if not self.admit_breaker(site, ticket, now):
-            return False
-        site.rate = after
+        costs: tuple[float, ...] = ()
+        at = now
+        if rate.dims:
+            costs = rate.costs(ticket.call.cost.tokens)
+            after, at = rate.reserve(now, costs)
+            if at > now:
+                self.wake(at)
+                self.reason, self.bound = RATE, rate.binding(now, costs)
+                return False
+            site.rate = after
+        ticket.permit = site.breaker.generation
         self.start(site, ticket, costs, at)
         return True
 
@@ -149,6 +150,7 @@ class Placement:
         ticket.site = site
         ticket.costs = costs
         ticket.start_at = start_at
+        ticket.call.trace.endpoint = site.endpoint.name
 
     def admit_breaker(self, site: Site, ticket: Ticket, now: float) -> bool:
         """Ask the endpoint's breaker for a permit; if refused, note when to ask again."""
@@ -171,15 +173,17 @@ class Placement:
         if self.reason == ENDPOINT or reason == SLOT:
             self.reason, self.bound = reason, bound
 
-    def check_fits(self, ticket: Ticket) -> None:
+    def check_fits(self, call: Call, tokens: int) -> None:
         """Raise LimitExceeded if no endpoint could ever hold the call."""
-        tight = [s.rate.fits(s.costs(ticket.call.cost)) for s in self.sites]
-        if all(tight):
-            raise LimitExceeded(
-                f"call {ticket.call.id} needs {ticket.call.cost.tokens} tokens, more "
-                f"than the limit of {tight[0]} a minute can ever hold; "
-                "raise the limit or ask for fewer tokens"
-            )
+        for site in self.sites:
+            if tokens <= site.rate.terms.most_tokens:
+                return
+        tight = self.sites[0].rate.fits(self.sites[0].costs(call.cost))
+        raise LimitExceeded(
+            f"call {call.id} needs {tokens} tokens, more "
+            f"than the limit of {tight} a minute can ever hold; "
+            "raise the limit or ask for fewer tokens"
+        )
 
     def earliest(self, call: Call, now: float) -> Site | None:
         """Return the endpoint where only the rate is in the way, and the shortest."""

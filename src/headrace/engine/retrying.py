@@ -47,6 +47,8 @@ def retrying(retry: Retry, tools: RetryTools) -> Layer:
     """
 
     def layer(handler: Handler) -> Handler:
+        vigil = tools.vigil
+
         async def handle(call: Call) -> Reply:
             course: _Course | None = None
             while True:
@@ -57,8 +59,8 @@ def retrying(retry: Retry, tools: RetryTools) -> Layer:
                     await course.wait_next(error)
                 else:
                     call.trace.attempts += 1
-                    if tools.vigil is not None:
-                        tools.vigil.answered()
+                    if vigil is not None:
+                        vigil.answered()
                     return reply
 
         return handle
@@ -82,7 +84,7 @@ def limiting(total_s: float | None, deadlines: Deadlines, clock: Clock) -> Layer
                     raise TimedOut(f"not finished within its {total_s:g} s") from None
                 raise
             finally:
-                limit.stop()
+                deadlines.stop(limit)
 
         return handle
 
