@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from engine_building import a_bench, answers_after
-from headrace.model import Endpoint, Limits, Priority
+from headrace.model import Call, Endpoint, Limits, Priority, Reply, Usage
 from headrace.simulation.virtual import run_virtual
 
 
@@ -165,3 +165,23 @@ def test_draining_sends_home_who_waits_and_lets_who_runs_finish() -> None:
         "Drained",
         "Drained",
     ]
+
+
+def test_a_flow_pays_for_what_its_calls_really_cost() -> None:
+    async def answer(call: Call, _endpoint: Any) -> Reply:
+        await asyncio.sleep(1.0)
+        dear = call.flow == "dear"
+        return Reply("done", usage=Usage(0, 1_000 if dear else 10))
+
+    async def main() -> list[str]:
+        bench = a_bench(answer, limits=Limits(in_flight=1))
+        calls = [
+            bench.call(f"{flow}-{i}", flow=flow, tokens=10)
+            for i in range(10)
+            for flow in ("dear", "cheap")
+        ]
+        await asyncio.gather(*calls)
+        return [name for _, name, _ in bench.provider.started]
+
+    first = run_virtual(main())[:8]
+    assert sum(name.startswith("cheap") for name in first) >= 6

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from engine_building import Bench, a_bench, a_call
-from headrace.errors import Interrupted
+from headrace.errors import Interrupted, TimedOut
 from headrace.model import Limits, Reply
 from headrace.simulation.virtual import run_virtual
 
@@ -107,3 +107,23 @@ def test_the_next_call_waits_until_the_stream_is_over() -> None:
         return [at for at, _, _ in bench.provider.started]
 
     assert run_virtual(main()) == pytest.approx([1_000.0, 1_005.0])
+
+
+def test_a_stream_that_hangs_between_chunks_ends_at_the_time_limit() -> None:
+    async def hangs(_call: Any, _endpoint: Any) -> Reply:
+        async def chunks() -> AsyncIterator[bytes]:
+            yield b"0"
+            await asyncio.Event().wait()
+
+        return Reply(chunks=chunks())
+
+    async def main() -> tuple[float, int]:
+        bench = a_bench(hangs, timeout_s=30.0)
+        reply = await bench.built.handler(a_call())
+        assert reply.chunks is not None
+        with pytest.raises(TimedOut):
+            async for _ in reply.chunks:
+                pass
+        return asyncio.get_running_loop().time(), _in_flight(bench)
+
+    assert run_virtual(main()) == (pytest.approx(1_030.0), 0)

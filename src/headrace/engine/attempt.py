@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from headrace.engine.deadlines import Deadlines
+from headrace.engine.deadlines import Deadlines, timed_out
 from headrace.engine.gate import Gate
-from headrace.errors import TimedOut
+from headrace.engine.streaming import OwnedChunks
 from headrace.model import Call, Handler, Reply
 from headrace.ports import Provider
 
@@ -20,7 +20,8 @@ def attempting(
         gate: gives the endpoint and all permits.
         provider: makes the call.
         deadlines: keeps the time limits.
-        timeout_s: time limit of the try, waiting at the gate not included.
+        timeout_s: time limit of the try, waiting at the gate not included; of a
+            streamed reply, also of each chunk.
     """
 
     async def attempt(call: Call) -> Reply:
@@ -44,15 +45,9 @@ def attempting(
             ticket.failed(error)
             raise
         if reply.chunks is not None:
-            return ticket.own_stream(reply)
+            reply.chunks = OwnedChunks(ticket, reply, deadlines, timeout_s)
+            return reply
         ticket.succeeded(reply.usage, reply.quotas)
         return reply
 
     return attempt
-
-
-def timed_out(timeout_s: float) -> TimedOut:
-    """Return the error of an attempt whose time is up."""
-    return TimedOut(
-        f"no answer within {timeout_s:g} s; a longer --timeout may help",
-    )

@@ -9,6 +9,8 @@ from collections import deque
 
 import msgspec
 
+from headrace.errors import TimedOut
+
 _SLACK = 1_024
 """Ended limits that may be kept before they are swept."""
 
@@ -122,3 +124,10 @@ class Deadlines:
         if self._timer is not None:
             self._timer.cancel()
             self._timer, self._timer_at = None, math.inf
+
+
+def timed_out(timeout_s: float) -> TimedOut:
+    """Return the error of an attempt whose time is up."""
+    return TimedOut(
+        f"no answer within {timeout_s:g} s; a longer --timeout may help",
+    )

@@ -170,6 +170,12 @@ class Gate:
         if self.waiting:
             self._pump(now)
 
+    def correct_share(self, call: Call, more: float) -> None:
+        """Charge a call's flow `more` tokens than were estimated; < 0 gives back."""
+        lane = self._lanes.get(call.model)
+        if lane is not None:
+            lane.queue.correct(call.flow, call.priority, more)
+
     def withdraw(self, endpoint: str, cost: float) -> float:
         """Pay for a retry from an endpoint's budget; return seconds to wait first."""
         for site in self.sites:

@@ -179,9 +179,9 @@ class Session:
 
     def _job_moved(self, job: Job) -> None:
         self._tools.listener(JobMovedEvent(job.id, job.state, job.version))
-        if self._until is not None:
-            if job.number == self._until.number and job.state in _OVER:
-                self._over.set()
+        is_ours = self._until is not None and job.number == self._until.number
+        if is_ours and job.state in _OVER:
+            self._over.set()
         if job.state in _TIDY:
             self._due.set()
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from headrace.errors import CallError, ErrorCode, Unreachable
-from headrace.model import Call, Endpoint, Quota, Reply, Usage
+from headrace.model import Call, Endpoint, Quota, Usage
 from headrace.policies.concurrency import Sample, Verdict
 from headrace.policies.retry import verdict_of
 
@@ -27,7 +26,7 @@ _THROTTLE_CAP_S = 60.0
 class Ticket(msgspec.Struct, eq=False):
     """Waits for all permits on entering, gives them back on leaving.
 
-    A streamed reply takes the permits along: see `own_stream`.
+    A streamed reply takes the permits along: see `OwnedChunks`.
     """
 
     gate: Gate
@@ -49,7 +48,6 @@ class Ticket(msgspec.Struct, eq=False):
     """When its rate reservation began."""
     permit: int = 0
     """Of the endpoint's breaker."""
-    is_owned_by_stream: bool = False
 
     @property
     def endpoint(self) -> Endpoint:
@@ -75,15 +73,8 @@ class Ticket(msgspec.Struct, eq=False):
     ) -> None:
         if error is not None:
             self.failed(error)
-        elif self.site is not None and not self.is_owned_by_stream:
+        elif self.site is not None:
             self.succeeded(None, ())
-
-    def own_stream(self, reply: Reply) -> Reply:
-        """Let the chunks of `reply` own the permits until they end, fail or close."""
-        assert reply.chunks is not None
-        self.is_owned_by_stream = True
-        reply.chunks = OwnedChunks(self, reply)
-        return reply
 
     # ---- ends of a call
 
@@ -103,6 +94,8 @@ class Ticket(msgspec.Struct, eq=False):
             site.rate = rate.settle(now, self.costs, used, self.start_at)
         if quotas:
             site.quotas = quotas
+        if usage is not None:
+            self._correct_share(usage)
         site.throttles = 0
         site.budget = site.budget.deposit()
         if before.state == "closed":
@@ -110,6 +103,13 @@ class Ticket(msgspec.Struct, eq=False):
         else:
             self._observe_breaker(site, "ok", now, None)
         self._release(site, now, Verdict.OK)
+
+    def _correct_share(self, usage: Usage) -> None:
+        """Charge the flow what the call really cost, not what was estimated."""
+        call = self.call
+        more = usage.total_tokens - call.cost.tokens
+        if more:
+            self.gate.correct_share(call, float(more))
 
     def failed(self, error: BaseException) -> None:
         """Give back whatever it holds, or its place in the queue: it ends so."""
@@ -172,43 +172,3 @@ class Ticket(msgspec.Struct, eq=False):
             site.limit = site.limit.observe(sample)
         self.site = None
         self.gate.ended(site, now)
-
-
-class OwnedChunks:
-    """Chunks of a streamed reply that give the permits back when they end."""
-
-    def __init__(self, ticket: Ticket, reply: Reply) -> None:
-        assert reply.chunks is not None
-        self._ticket = ticket
-        self._reply = reply
-        self._chunks = reply.chunks
-        self._over = False
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self
-
-    async def __anext__(self) -> bytes:
-        try:
-            return await anext(self._chunks)
-        except StopAsyncIteration:
-            if self._end():
-                self._ticket.succeeded(self._reply.usage, self._reply.quotas)
-            raise
-        except BaseException as error:
-            if self._end():
-                self._ticket.failed(error)
-            raise
-
-    async def aclose(self) -> None:
-        """Stop reading: close the call and give its permits back; idempotent."""
-        try:
-            close = getattr(self._chunks, "aclose", None)
-            if close is not None:
-                await close()
-        finally:
-            if self._end():
-                self._ticket.broke_off()
-
-    def _end(self) -> bool:
-        first, self._over = not self._over, True
-        return first
