@@ -88,7 +88,8 @@ _RULES = MappingProxyType(
         # 4xx: our input is at fault; error replies are fast and teach the limiter
         # nothing (Vector #3493).
         ErrorCode.BAD_CALL: _NOT_AGAIN,
-        ErrorCode.UNAUTHORISED: _NOT_AGAIN,
+        # A key refused to all cuts the endpoint off; refused to a few, it does not.
+        ErrorCode.UNAUTHORISED: ErrorRule(breaker=Health.FAIL),
         ErrorCode.UNKNOWN_MODEL: _NOT_AGAIN,
         # 402, 429 `insufficient_quota`: the endpoint is of no use to anybody.
         ErrorCode.QUOTA_SPENT: ErrorRule(breaker=Health.EJECT),
