@@ -40,11 +40,9 @@ async def _once(where: str) -> tuple[float, float]:
 
 
 def main() -> None:
-    runs = []
     with tempfile.TemporaryDirectory() as folder:
         where = sys.argv[1] if len(sys.argv) > 1 else str(Path(folder) / "bench.db")
-        for _ in range(REPEATS):
-            runs.append(uvloop.run(_once(where)))
+        runs = [uvloop.run(_once(where)) for _ in range(REPEATS)]
     name = "PostgreSQL" if "://" in where else "SQLite"
     table(
         f"Durable no-op items, {ITEMS:,}, 100 in flight",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import uvloop
 from aiolimiter import AsyncLimiter
@@ -17,6 +18,9 @@ from headrace.engine.meter import Meter
 from headrace.engine.runner import Runner, RunTools
 from headrace.model import Call, Cost, Endpoint, Limits, Retry, Trace
 from measure import REPEATS, median, table, timed
+
+Variant = Callable[[], Coroutine[Any, Any, None]]
+Factory = Callable[[], asyncio.AbstractEventLoop]
 
 ITEMS = 100_000
 IN_FLIGHT = 100
@@ -93,26 +97,24 @@ def _ten(_item: object) -> int:
     return 10
 
 
+def _us_an_item(variant: Variant, factory: Factory) -> float:
+    """Run a variant several times; return the median in µs."""
+    runs = []
+    for _ in range(REPEATS):
+        with asyncio.Runner(loop_factory=factory) as runner:
+            runs.append(timed(lambda: runner.run(variant()))[0])
+    return median(runs) / ITEMS * 1e6
+
+
 def main() -> None:
     rows = []
-    loops: list[tuple[str, Callable[..., object]]] = [
+    loops: list[tuple[str, Factory]] = [
         ("asyncio", asyncio.new_event_loop),
         ("uvloop", uvloop.new_event_loop),
     ]
+    variants: list[Variant] = [bare_workers, by_hand, ours, ours_by_the_library]
     for loop_name, factory in loops:
-        figures: dict[str, float] = {}
-        variants: list[Callable[[], Awaitable[None]]] = [
-            bare_workers,
-            by_hand,
-            ours,
-            ours_by_the_library,
-        ]
-        for variant in variants:
-            runs = []
-            for _ in range(REPEATS):
-                with asyncio.Runner(loop_factory=factory) as runner:
-                    runs.append(timed(lambda: runner.run(variant()))[0])
-            figures[variant.__name__] = median(runs) / ITEMS * 1e6
+        figures = {v.__name__: _us_an_item(v, factory) for v in variants}
         hand = figures["by_hand"]
         for name, us in figures.items():
             rows.append([loop_name, name, f"{us:.1f}", f"{us / hand:.2f}"])
