@@ -33,11 +33,12 @@ AGAIN: Final = 5
 
 BY_KEY: Final = (
     "SET enable_seqscan = off; SET enable_bitmapscan = off; "
-    "SET enable_hashjoin = off; SET enable_mergejoin = off"
+    "SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off"
 )
 """Every statement of ours takes hundreds of rows by their keys. A plan made while a
 table was small, and kept, would read all of it; and only plain index scans remember
-which entries are dead, of which a queue leaves many."""
+which entries are dead, of which a queue leaves many. What must read a whole small
+table looks costly then, and would be compiled first: 0.4 s for one row."""
 
 UNDONE: Final = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 
@@ -56,7 +57,11 @@ class Database(msgspec.Struct, frozen=True):
             command_timeout=STATEMENT_S,
             server_settings={"application_name": "headrace"},
         )
-        await connection.execute(BY_KEY)
+        try:
+            await connection.execute(BY_KEY)
+        except BaseException:
+            connection.terminate()
+            raise
         return connection
 
 
@@ -106,7 +111,7 @@ async def open_postgres(url: str, offset_s: Callable[[], float]) -> PostgresBack
     try:
         pool = await asyncpg.create_pool(
             connect=lambda *_, **__: database.connect(),
-            min_size=1,
+            min_size=0,  # else a server that is away is logged by the pool, too
             max_size=CONNECTIONS,
             reset=_leave_as_is,
         )

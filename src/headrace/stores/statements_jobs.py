@@ -18,9 +18,9 @@ from sqlalchemy import (
     exists,
     func,
     insert,
-    literal,
     or_,
     select,
+    union_all,
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
@@ -96,11 +96,14 @@ def by_key(_: Flavour) -> Executable:
 def by_ref(_: Flavour) -> Executable:
     """The job of an id or a name; an id goes before a name."""
     ref = bindparam("ref", type_=Text)
+    by_id = select(jobs.c.number).where(jobs.c.id == ref)
+    by_name = select(jobs.c.number).where(jobs.c.name == ref)
+    numbers = union_all(by_id, by_name).subquery()
     return (
         _seen()
-        .where(or_(jobs.c.id == ref, jobs.c.name == ref), _KEPT)
+        .where(jobs.c.number.in_(select(numbers.c.number)), _KEPT)
         .order_by((jobs.c.id == ref).desc())
-        .limit(literal(1, BigInteger))
+        .limit(1)
     )
 
 
