@@ -26,11 +26,10 @@ def attempting(
 
     async def attempt(call: Call) -> Reply:
         # `async with gate.admit(call) as ticket` written out saves two coroutines.
-        ticket = gate.admit(call)
-        turn = gate.enter(ticket)
+        ticket = gate.enter(call)
         try:
-            if turn is not None:
-                await turn
+            if ticket.turn is not None:
+                await ticket.turn
             call.trace.tries += 1
             limit = deadlines.start(ticket.started_at + timeout_s)
             try:

@@ -20,7 +20,7 @@ from headrace.engine.lane import CLASS_WEIGHTS, RATE, SLOT, Lane
 from headrace.engine.placing import Placement
 from headrace.engine.shutdown import Drained
 from headrace.engine.site import LATENESS_S, Site
-from headrace.engine.ticket import Ticket
+from headrace.engine.ticket import Admission, Ticket
 from headrace.events import EndpointView, Listener
 from headrace.model import Call, Endpoint
 from headrace.policies.breaker import Breaker
@@ -62,14 +62,14 @@ class Gate:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
 
-    def admit(self, call: Call) -> Ticket:
-        """Return a ticket to enter with `async with`: it waits for all permits.
+    def admit(self, call: Call) -> Admission:
+        """Return what to enter with `async with`: it waits for all permits.
 
         Raises (on entering):
             LimitExceeded: the call costs more than every endpoint's limit could hold.
             Drained: nothing is admitted any more.
         """
-        return Ticket(self, call)
+        return Admission(self, call)
 
     @property
     def capacity(self) -> int:
@@ -99,52 +99,50 @@ class Gate:
 
     # ---- what tickets ask for
 
-    def enter(self, ticket: Ticket) -> asyncio.Future[None] | None:
-        """Give `ticket` all permits at once, or a place in the queue; never waits.
+    def enter(self, call: Call) -> Ticket:
+        """Give `call` all permits at once, or a place in the queue; never waits.
 
-        Whoever enters must end it with `succeeded`, `failed` or `broke_off`, also when
-        the wait for its turn is cancelled.
-
-        Returns:
-            None if it has its permits, else its turn to wait for.
+        Whoever enters ends the ticket with `succeeded`, `failed` or `broke_off`, also
+        when the wait for its turn is cancelled. Prefer `admit`, which does all that.
 
         Raises:
-            LimitExceeded, Drained: as `admit`; it holds nothing.
+            LimitExceeded, Drained: as `admit`; nothing is held.
         """
-        tokens = ticket.call.cost.tokens
+        tokens = call.cost.tokens
+        placement = self.placement
         if tokens:
-            self.placement.check_fits(ticket.call, tokens)
+            placement.check_fits(call, tokens)
         if self._drained:
             raise Drained
         now = self.clock.monotonic()
-        ticket.asked_at = now
+        ticket = Ticket(self, call, tokens, now, now)
         if not self.waiting:
-            self.placement.wake_at = None
-            if self.placement.place(ticket, now):
-                ticket.started_at = now
-                return None
-        return self._enqueue(ticket, tokens, now)
+            placement.wake_at = None
+            if placement.place(ticket, now):
+                return ticket
+        self._enqueue(ticket, now)
+        return ticket
 
-    def _enqueue(self, ticket: Ticket, tokens: int, now: float) -> asyncio.Future[None]:
+    def _enqueue(self, ticket: Ticket, now: float) -> None:
         call = ticket.call
         lane = self._lanes.get(call.model) or self._new_lane(call.model, now)
-        queue = lane.queue
+        queue, spell = lane.queue, lane.spell
         is_first = not queue.size
         if is_first:
             lane.passed = self._least_passed()
-        turn = ticket.turn = asyncio.get_running_loop().create_future()
-        ticket.lane, ticket.spell = lane, lane.spell
+        ticket.turn = asyncio.get_running_loop().create_future()
+        ticket.lane, ticket.spell = lane, spell
         retried = call.trace.tries > 0
-        queue.push(ticket, call.flow, call.priority, tokens, now, front=retried)
+        queue.push(ticket, call.flow, call.priority, ticket.tokens, now, front=retried)
         self.waiting += 1
         if self.waiting == 1:
             self._note_why(lane, ticket, now)
             self._arm()
         elif (
-            is_first or lane.head is not None or self.placement.has_room()
-        ) and queue.peek(now) is ticket:
+            # Who joins those that wait for a slot changes nothing until one is free.
+            (is_first or spell.reason != SLOT) and queue.peek(now) is ticket
+        ):
             self._pump(now)
-        return turn
 
     def _new_lane(self, model: str, now: float) -> Lane:
         lane = self._lanes[model] = Lane(model, now)
@@ -201,14 +199,14 @@ class Gate:
 
     def _pump(self, now: float) -> None:
         """Hand permits to waiting calls, in order, until none may start now."""
-        self.placement.wake_at = None
-        lane = self._only_lane
+        placement, lane = self.placement, self._only_lane
+        placement.wake_at = None
         if lane is None:
             self._pump_lanes(now)
         else:
             while lane.queue.size and self._advance_lane(lane, now):
                 pass
-        if self._timer is not None or self.placement.wake_at is not None:
+        if self._timer is not None or placement.wake_at is not None:
             self._arm()
 
     def _pump_lanes(self, now: float) -> None:
@@ -222,24 +220,32 @@ class Gate:
                 del self._lanes[model]
 
     def _advance_lane(self, lane: Lane, now: float) -> bool:
-        """Let the first call of a lane go if it may; return whether it went."""
+        """Let the first call of a lane go; return whether the next one may try."""
         placement = self.placement
-        if lane.head is None and not placement.has_room():
-            if lane.spell.reason != SLOT:
-                lane.wait_for(SLOT, "", now)
-            return False
         ticket = lane.queue.peek(now)
         if ticket is None:
             return False
+        if lane.head is not None and self._start_held(lane, ticket, now):
+            return True
+        if not placement.place(ticket, now):
+            self._note_why(lane, ticket, now)
+            return False
         if lane.head is not None:
-            if lane.head is ticket and self._redeem(lane, ticket, now):
-                return self._hand_over(lane, ticket, now)
-            if lane.head is not ticket or lane.start_at <= now:
-                lane.give_back()
-        if placement.place(ticket, now):
             lane.give_back()
-            return self._hand_over(lane, ticket, now)
-        self._note_why(lane, ticket, now)
+        self._hand_over(lane, ticket, now)
+        if placement.has_room():
+            return True
+        if lane.spell.reason != SLOT:
+            lane.wait_for(SLOT, "", now)
+        return False
+
+    def _start_held(self, lane: Lane, ticket: Ticket, now: float) -> bool:
+        """Start the head on its reservation, or give that back if it is of no use."""
+        if lane.head is ticket and self._redeem(lane, ticket, now):
+            self._hand_over(lane, ticket, now)
+            return True
+        if lane.head is not ticket or lane.start_at <= now:
+            lane.give_back()
         return False
 
     def _note_why(self, lane: Lane, ticket: Ticket, now: float) -> None:
@@ -251,7 +257,7 @@ class Gate:
         if lane.head is not None:
             self.placement.wake(lane.start_at)
 
-    def _hand_over(self, lane: Lane, ticket: Ticket, now: float) -> bool:
+    def _hand_over(self, lane: Lane, ticket: Ticket, now: float) -> None:
         lane.queue.pop(now)
         lane.passed += 1.0 / CLASS_WEIGHTS[ticket.call.priority]
         lane.book(ticket, now)
@@ -259,9 +265,9 @@ class Gate:
         ticket.lane = None
         ticket.started_at = now
         turn = ticket.turn
-        if turn is not None and not turn.done():
+        assert turn is not None
+        if not turn.done():
             turn.set_result(None)
-        return True
 
     def _least_passed(self) -> float:
         passed = [x.passed for x in self._lanes.values() if x.queue.size]

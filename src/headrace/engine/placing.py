@@ -41,8 +41,38 @@ class Placement:
 
     def place(self, ticket: Ticket, now: float) -> bool:
         """Take all permits for a call that may start now; all or none."""
-        if self._only is not None:
-            return self._place_on_only(self._only, ticket, now)
+        site = self._only
+        if site is None:
+            return self._place_on_best(ticket, now)
+        # The one endpoint there is: the same, without choosing.
+        if site.in_flight >= site.limit.value:
+            self.reason, self.bound = SLOT, ""
+            return False
+        breaker, rate = site.breaker, site.rate
+        if breaker.state != "closed" or site.pauses:
+            self.reason, self.bound = ENDPOINT, ""
+            return self._is_eligible(site, ticket, now) and self._take(
+                site, ticket, now
+            )
+        costs: tuple[float, ...] = ()
+        at = now
+        if rate.dims:
+            costs = rate.costs(ticket.tokens)
+            after, at = rate.reserve(now, costs)
+            if at > now:
+                self.wake(at)
+                self.reason, self.bound = RATE, rate.binding(now, costs)
+                return False
+            site.rate = after
+        ticket.permit = breaker.generation
+        self.start(site, ticket, costs, at)
+        return True
+
+    def _place_on_best(self, ticket: Ticket, now: float) -> bool:
+        """Place on the endpoint with the most room of those that may be used."""
+        if not self.has_room():
+            self.reason, self.bound = SLOT, ""
+            return False
         self.reason, self.bound = ENDPOINT, ""
         candidates = [
             Candidate(
@@ -64,31 +94,6 @@ class Placement:
                 return True
             candidates = [c for c in candidates if c.index != index]
         return False
-
-    def _place_on_only(self, site: Site, ticket: Ticket, now: float) -> bool:
-        """Place on the one endpoint there is: the same, without choosing."""
-        if site.in_flight >= site.limit.value:
-            self.reason, self.bound = SLOT, ""
-            return False
-        if site.pauses or site.breaker.state != "closed":
-            self.reason, self.bound = ENDPOINT, ""
-            return self._is_eligible(site, ticket, now) and self._take(
-                site, ticket, now
-            )
-        rate = site.rate
-        costs: tuple[float, ...] = ()
-        at = now
-        if rate.dims:
-            costs = rate.costs(ticket.call.cost.tokens)
-            after, at = rate.reserve(now, costs)
-            if at > now:
-                self.wake(at)
-                self.reason, self.bound = RATE, rate.binding(now, costs)
-                return False
-            site.rate = after
-        ticket.permit = site.breaker.generation
-        self.start(site, ticket, costs, at)
-        return True
 
     def _is_eligible(self, site: Site, ticket: Ticket, now: float) -> bool:
         """May this call start here now? If not, note why and when to look again."""
@@ -135,7 +140,7 @@ class Placement:
         costs: tuple[float, ...] = ()
         at = now
         if site.rate.dims:
-            costs = site.rate.costs(ticket.call.cost.tokens)
+            costs = site.rate.costs(ticket.tokens)
             site.rate, at = site.rate.reserve(now, costs)
         self.start(site, ticket, costs, at)
         return True
@@ -144,9 +149,9 @@ class Placement:
         self, site: Site, ticket: Ticket, costs: tuple[float, ...], start_at: float
     ) -> None:
         """Book the slot: the call goes."""
-        site.in_flight += 1
-        if site.in_flight > site.peak:
-            site.peak = site.in_flight
+        site.in_flight = in_flight = site.in_flight + 1
+        if in_flight > site.peak:
+            site.peak = in_flight
         ticket.site = site
         ticket.costs = costs
         ticket.start_at = start_at

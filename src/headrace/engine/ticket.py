@@ -24,23 +24,26 @@ _THROTTLE_CAP_S = 60.0
 
 
 class Ticket(msgspec.Struct, eq=False):
-    """Waits for all permits on entering, gives them back on leaving.
+    """What one call holds, or waits for; made by `Gate.enter`.
 
     A streamed reply takes the permits along: see `OwnedChunks`.
     """
 
     gate: Gate
     call: Call
-    asked_at: float = 0.0
+    tokens: int
+    """What it takes of the token limits."""
+    asked_at: float
     """When it asked for its permits."""
-    started_at: float = 0.0
+    started_at: float
     """When it got them."""
     lane: Lane | None = None
     """Where it waits; None once it does not."""
     spell: Spell | None = None
     """What its lane waited for when it asked."""
     turn: asyncio.Future[None] | None = None
-    """Done when it waits no more: it has its permits, or is refused."""
+    """Done when it waits no more, for it has its permits or is refused; None if it
+    never had to."""
     site: Site | None = None
     """Where its permits are from, while it has them."""
     costs: tuple[float, ...] = ()
@@ -55,27 +58,6 @@ class Ticket(msgspec.Struct, eq=False):
         assert self.site is not None
         return self.site.endpoint
 
-    async def __aenter__(self) -> Ticket:
-        turn = self.gate.enter(self)
-        try:
-            if turn is not None:
-                await turn
-        except BaseException as error:
-            self.failed(error)
-            raise
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if error is not None:
-            self.failed(error)
-        elif self.site is not None:
-            self.succeeded(None, ())
-
     # ---- ends of a call
 
     def succeeded(self, usage: Usage | None, quotas: tuple[Quota, ...]) -> None:
@@ -88,28 +70,28 @@ class Ticket(msgspec.Struct, eq=False):
         site = self.site
         assert site is not None
         now = self.gate.clock.monotonic()
-        rate, before = site.rate, site.breaker
-        if rate.terms.settles and usage is not None:
-            used = rate.costs(usage.total_tokens)
-            site.rate = rate.settle(now, self.costs, used, self.start_at)
+        if usage is not None:
+            self._settle(site, usage, now)
         if quotas:
             site.quotas = quotas
-        if usage is not None:
-            self._correct_share(usage)
         site.throttles = 0
         site.budget = site.budget.deposit()
+        before = site.breaker
         if before.state == "closed":
             site.breaker = before.answered(now, self.permit)
         else:
             self._observe_breaker(site, "ok", now, None)
         self._release(site, now, Verdict.OK)
 
-    def _correct_share(self, usage: Usage) -> None:
-        """Charge the flow what the call really cost, not what was estimated."""
-        call = self.call
-        more = usage.total_tokens - call.cost.tokens
+    def _settle(self, site: Site, usage: Usage, now: float) -> None:
+        """Let the rate and the flow know what the call really cost."""
+        rate = site.rate
+        if rate.terms.settles:
+            used = rate.costs(usage.total_tokens)
+            site.rate = rate.settle(now, self.costs, used, self.start_at)
+        more = usage.total_tokens - self.tokens
         if more:
-            self.gate.correct_share(call, float(more))
+            self.gate.correct_share(self.call, float(more))
 
     def failed(self, error: BaseException) -> None:
         """Give back whatever it holds, or its place in the queue: it ends so."""
@@ -167,8 +149,46 @@ class Ticket(msgspec.Struct, eq=False):
         """Give the concurrency permit back; the last step, exactly once."""
         duration_s = now - self.started_at
         self.call.trace.in_flight_s += duration_s
-        if site.limit.learns:
+        limit = site.limit
+        if limit.learns:
             sample = Sample(self.started_at, duration_s, site.in_flight, verdict)
-            site.limit = site.limit.observe(sample)
+            site.limit = limit.observe(sample)
         self.site = None
         self.gate.ended(site, now)
+
+
+class Admission:
+    """One call's stay at the gate, as an `async with` block.
+
+    An exception that leaves the block is what became of the call. A block that ends
+    well may say more by `Ticket.succeeded` before its end.
+    """
+
+    __slots__ = ("_call", "_gate", "_ticket")
+
+    def __init__(self, gate: Gate, call: Call) -> None:
+        self._gate = gate
+        self._call = call
+        self._ticket: Ticket | None = None
+
+    async def __aenter__(self) -> Ticket:
+        ticket = self._ticket = self._gate.enter(self._call)
+        try:
+            if ticket.turn is not None:
+                await ticket.turn
+        except BaseException as error:
+            ticket.failed(error)
+            raise
+        return ticket
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        assert self._ticket is not None
+        if error is not None:
+            self._ticket.failed(error)
+        elif self._ticket.site is not None:
+            self._ticket.succeeded(None, ())
