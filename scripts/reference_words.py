@@ -103,14 +103,6 @@ CODE_WORDS = {
         "The call costs more tokens than the limit holds in a minute.",
         "Raise `--tpm`, or lower the line's `max_tokens`.",
     ),
-    ErrorCode.CIRCUIT_OPEN: (
-        "The endpoint is cut off after many failures.",
-        "Wait for the next probe.",
-    ),
-    ErrorCode.BUDGET_SPENT: (
-        "A budget is used up. Budgets are not there yet; kept for them.",
-        "Nothing.",
-    ),
     ErrorCode.POISONED: (
         "The process died several times while it ran this item.",
         "Look at the item by itself: it may bring the process down.",

@@ -17,9 +17,7 @@ HeadraceError
 │       ├── UnknownModel   the endpoint does not know the model or the path
 │       └── BadReply       answered, but not what was asked
 ├── Rejected               never sent
-│   ├── LimitExceeded      the call costs more than its limit could ever hold
-│   ├── CircuitOpen        the endpoint is cut off
-│   └── BudgetSpent        which budget, how much
+│   └── LimitExceeded      the call costs more than its limit could ever hold
 ├── JobError               NotFound, WrongState, LeaseLost, DuplicateItem
 ├── StoreError             database unreachable, locked, full or corrupt
 ├── OutputError            an output file cannot be written: OutputLocked, OutputClosed
@@ -51,8 +49,6 @@ class ErrorCode(StrEnum):
     FUNCTION_FAILED = "function_failed"
     WORKER_DIED = "worker_died"
     TOO_COSTLY = "too_costly"
-    CIRCUIT_OPEN = "circuit_open"
-    BUDGET_SPENT = "budget_spent"
     POISONED = "poisoned"
     CANCELLED = "batch_cancelled"
     EXPIRED = "batch_expired"
@@ -180,22 +176,6 @@ class Rejected(HeadraceError):
 
 class LimitExceeded(Rejected):
     """The call costs more than its limit could ever hold."""
-
-
-class CircuitOpen(Rejected):
-    """The endpoint is cut off until `until_s` (monotonic seconds)."""
-
-    code = ErrorCode.CIRCUIT_OPEN
-
-    def __init__(self, message: str, *, until_s: float) -> None:
-        super().__init__(message)
-        self.until_s = until_s
-
-
-class BudgetSpent(Rejected):
-    """A budget is used up."""
-
-    code = ErrorCode.BUDGET_SPENT
 
 
 class JobError(HeadraceError):

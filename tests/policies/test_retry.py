@@ -76,7 +76,6 @@ def test_the_last_attempt_is_the_last():
         Throttled("429", retry_after_s=3.0),
         Throttled("429", code=ErrorCode.TOO_MANY_CONCURRENT),
         Overloaded("503", retry_after_s=3.0),
-        TransientError("open", code=ErrorCode.CIRCUIT_OPEN),
     ],
 )
 def test_being_told_to_wait_spends_no_attempt(error):

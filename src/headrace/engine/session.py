@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import socket
 from collections.abc import Coroutine, Mapping, Sequence
@@ -23,6 +24,7 @@ from headrace.events import Listener, TryFailed
 from headrace.jobs import JOB_ENDS, Job, JobState
 from headrace.ports import Sink, Store
 
+_log = logging.getLogger("headrace")
 _CHORES_S = 1.0
 _PAGE = 100
 _RUNNABLE = (JobState.QUEUED, JobState.IN_PROGRESS)
@@ -122,6 +124,8 @@ class Session:
             await asyncio.wait(running)
             recorder.close()
             await asyncio.wait([recording])
+            if recorder.stale:
+                _log.warning("%d outcomes came too late to count", recorder.stale)
             for task in aside:
                 task.cancel()
 

@@ -102,12 +102,8 @@ _RULES = MappingProxyType(
             retries=True, base_s=0.5, needs_repeatable=True
         ),
         # Cut off for now: waiting for the probe is no attempt.
-        ErrorCode.CIRCUIT_OPEN: ErrorRule(
-            retries=True, base_s=1.0, spends_attempt=False, waits_half=True
-        ),
         # Never sent, or over: nothing to try again.
         ErrorCode.TOO_COSTLY: _NOT_AGAIN,
-        ErrorCode.BUDGET_SPENT: _NOT_AGAIN,
         ErrorCode.POISONED: _NOT_AGAIN,
         ErrorCode.CANCELLED: _NOT_AGAIN,
         ErrorCode.EXPIRED: _NOT_AGAIN,
