@@ -82,7 +82,6 @@ async def ours() -> None:
         clock=clock,
         make_call=lambda i, item: Call(str(i), i, item, Trace(), cost=Cost(10)),
         ahead=4 * IN_FLIGHT,
-        progressed=lambda: None,
     )
     async for _ in Runner(range(ITEMS), run_tools).outcomes(None):
         pass

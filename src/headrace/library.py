@@ -131,7 +131,7 @@ class _Run:
                 make_call=_call_maker(options),
                 ahead=2 * capacity + (_ORDER_WINDOW if ordered else 64),
                 ordered=ordered,
-                progressed=self._watcher.note if self._watcher else _nobody,
+                progressed=self._watcher.note if self._watcher else None,
             ),
         )
 
@@ -142,10 +142,6 @@ class _Run:
         if self._watcher is not None:
             await self._watcher.close()
         await self._built.close()
-
-
-def _nobody() -> None:
-    """Nobody wants to know of progress."""
 
 
 def _build(

@@ -25,7 +25,7 @@ from headrace.errors import CallError, Rejected
 from headrace.model import Call, Handler, ItemState, Outcome
 
 MakeCall = Callable[[int, Any], Call]
-"""Makes the call of the item at an index."""
+"""Makes the call of the item at an index; the outcome bears the call's `id`."""
 
 _DONE = object()
 _GRACE_S = 1.0
@@ -42,7 +42,7 @@ class RunTools(msgspec.Struct, frozen=True):
     make_call: MakeCall
     ahead: int
     """Outcomes that may lie unread before the run waits for its reader."""
-    progressed: Callable[[], None]
+    progressed: Callable[[], None] | None = None
     """Told after each outcome."""
     ordered: bool = False
     """Give outcomes in the order of the items; early ones wait, and count as unread."""
@@ -74,8 +74,10 @@ class Runner:
         self._early: dict[int, Outcome] = {}
         self._due = 0
         self._arrived = asyncio.Event()
+        self._is_read = True
+        """Is the reader busy? Then nobody need be told that an outcome has come."""
         self._room = asyncio.Event()
-        self._room.set()
+        self._is_full = False
         self._active: dict[int, Call] = {}
         self._deadline_passed = False
         self._abandoned = False
@@ -104,8 +106,10 @@ class Runner:
                 while ready:
                     yield self._next_ready()
                 self._arrived.clear()
+                self._is_read = False
                 if not (crew.done() or self._abandoned):
                     await self._arrived.wait()
+                self._is_read = True
             if self._deadline_passed and self._is_sized:
                 for outcome in self._unstarted():
                     yield outcome
@@ -118,13 +122,11 @@ class Runner:
 
     def _next_ready(self) -> Outcome:
         outcome = self._ready.popleft()
-        if not self._room.is_set() and self._unread <= self._tools.ahead // 2:
+        unread = len(self._ready) + len(self._early)
+        if self._is_full and unread <= self._tools.ahead // 2:
+            self._is_full = False
             self._room.set()
         return outcome
-
-    @property
-    def _unread(self) -> int:
-        return len(self._ready) + len(self._early)
 
     async def _work(self) -> bool:
         if self._sync is not None:
@@ -134,16 +136,19 @@ class Runner:
         if item is _DONE:
             return False
         index = self._next_index
-        self._next_index += 1
+        self._next_index = index + 1
         call = self._active[index] = self._tools.make_call(index, item)
         try:
-            outcome = await self._answer(call)
+            reply = await self._tools.handler(call)
+        except (CallError, Rejected) as error:
+            self._deliver(failed(call, call.id, error))
         except asyncio.CancelledError:
             if self._deadline_passed:
                 self._deliver(_expired(call))
             raise
-        self._deliver(outcome)
-        if not self._room.is_set():
+        else:
+            self._deliver(succeeded(call, call.id, reply))
+        if self._is_full:
             await self._room.wait()
         return True
 
@@ -155,26 +160,22 @@ class Runner:
             except StopAsyncIteration:
                 return _DONE
 
-    async def _answer(self, call: Call) -> Outcome:
-        try:
-            reply = await self._tools.handler(call)
-        except (CallError, Rejected) as error:
-            return failed(call, str(call.index), error)
-        return succeeded(call, str(call.index), reply)
-
     def _deliver(self, outcome: Outcome) -> None:
         if self._active.pop(outcome.index, None) is None:
             return  # abandoned at the deadline: its outcome is out already
-        tools = self._tools
+        tools, ready = self._tools, self._ready
         tools.meter.note(outcome)
         if tools.ordered:
             self._line_up(outcome)
         else:
-            self._ready.append(outcome)
-        if self._unread >= tools.ahead:
+            ready.append(outcome)
+        if len(ready) + len(self._early) >= tools.ahead:
+            self._is_full = True
             self._room.clear()
-        self._arrived.set()
-        tools.progressed()
+        if not self._is_read:
+            self._arrived.set()
+        if tools.progressed is not None:
+            tools.progressed()
 
     def _line_up(self, outcome: Outcome) -> None:
         self._early[outcome.index] = outcome
@@ -205,7 +206,7 @@ class Runner:
 
 
 def _expired(call: Call) -> Outcome:
-    return ended(call, str(call.index), ItemState.EXPIRED, EXPIRED)
+    return ended(call, call.id, ItemState.EXPIRED, EXPIRED)
 
 
 def _reraise(crew: asyncio.Task[None], *, expected_cancel: bool) -> None:
