@@ -166,7 +166,12 @@ class PostgresBackend:
     async def _with_connection(self, work: Callable[[Any], Awaitable[T]]) -> T:
         try:
             async with self._pool.acquire(timeout=STATEMENT_S) as connection:
-                return await work(connection)
+                try:
+                    return await work(connection)
+                except asyncpg.InternalClientError:
+                    # The server's farewell was half read: of no more use to anybody.
+                    connection.terminate()
+                    raise
         except UNDONE:
             raise
         except FAILURES as error:

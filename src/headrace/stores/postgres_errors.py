@@ -11,7 +11,12 @@ from headrace.errors import StoreError
 from headrace.stores.schema import SCHEMA_VERSION
 from headrace.stores.sql import Taken
 
-FAILURES: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
+FAILURES: Final = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,
+)
 """Everything by which asyncpg says that the database failed; TimeoutError is an OSError."""
 
 _ADVICE: Final[tuple[tuple[type[BaseException], str], ...]] = (
@@ -36,6 +41,7 @@ _ADVICE: Final[tuple[tuple[type[BaseException], str], ...]] = (
     (asyncpg.PostgresConnectionError, "the connection broke: is the server up?"),
     (asyncpg.OperatorInterventionError, "the server ended the connection"),
     (asyncpg.InterfaceError, "the connection broke: is the server up?"),
+    (asyncpg.InternalClientError, "the connection broke: is the server up?"),
     (TimeoutError, "the server did not answer in time"),
     (OSError, "the server cannot be reached: is it up, and is the address right?"),
 )
