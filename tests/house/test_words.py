@@ -8,9 +8,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 EMPTY_NAMES = {"utils", "util", "helpers", "helper", "manager", "misc", "common"}
-HOSTS = re.compile(
-    rb"index-url|pypi\.(?:org|python\.org)|pythonhosted|registry\.npm" + rb"js"
-)
+LOCKS = ("*.lock", "pyproject.toml", "package-lock.json", "scripts/setup.sh")
+SOURCE = re.compile(rb"index-url|find-links|://")
 
 
 def tracked() -> list[Path]:
@@ -29,7 +28,7 @@ def test_no_name_is_empty_of_meaning() -> None:
         assert not parts & EMPTY_NAMES, path
 
 
-def test_no_file_names_a_registry() -> None:
-    here = Path(__file__)
-    named = [path for path in tracked() if HOSTS.search(path.read_bytes())]
-    assert [path for path in named if path != here] == []
+def test_no_lock_file_says_where_packages_come_from() -> None:
+    locks = [path for path in tracked() if any(path.match(lock) for lock in LOCKS)]
+    assert locks
+    assert [path for path in locks if SOURCE.search(path.read_bytes())] == []

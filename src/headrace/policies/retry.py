@@ -101,7 +101,6 @@ _RULES = MappingProxyType(
         ErrorCode.WORKER_DIED: ErrorRule(
             retries=True, base_s=0.5, needs_repeatable=True
         ),
-        # Cut off for now: waiting for the probe is no attempt.
         # Never sent, or over: nothing to try again.
         ErrorCode.TOO_COSTLY: _NOT_AGAIN,
         ErrorCode.POISONED: _NOT_AGAIN,
