@@ -47,7 +47,7 @@ class Meter:
         self.tries = 0
         self.input_tokens = 0
         self.output_tokens = 0
-        self._unmade: dict[ItemState, int] = dict.fromkeys(ItemState, 0)
+        self._unlucky: dict[ItemState, int] = dict.fromkeys(ItemState, 0)
         """Outcomes that are no success, by how they ended."""
         self._past: deque[tuple[float, int, int]] = deque()
 
@@ -56,7 +56,7 @@ class Meter:
         self.done += 1
         self.tries += outcome.trace.tries
         if outcome.state is not ItemState.SUCCEEDED:  # the hash of an enum is slow
-            self._unmade[outcome.state] += 1
+            self._unlucky[outcome.state] += 1
         if outcome.usage is not None:
             self.input_tokens += outcome.usage.input_tokens
             self.output_tokens += outcome.usage.output_tokens
@@ -84,7 +84,7 @@ class Meter:
         )
 
     def _own_counts(self) -> Counts:
-        by = self._unmade
+        by = self._unlucky
         running = self._gate.in_flight + self._gate.waiting + self._crew.resting
         return Counts(
             total=max(self.total, self.done),

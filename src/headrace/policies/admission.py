@@ -175,16 +175,18 @@ class _Class(Generic[T]):
         if is_first and start > self.virtual:
             self.virtual = start
         finish = start + cost / flow.weight + flow.debt
-        flow.finish = finish if finish > start else start
+        if finish < start:
+            finish = start
+        flow.finish = finish
         flow.debt = 0.0
-        if flow.finish > self.latest:
-            self.latest = flow.finish
+        if finish > self.latest:
+            self.latest = finish
         if flow.live and is_first:
-            self.turns += 1
-            flow.start, flow.turn = flow.finish, self.turns
-            heapreplace(heap, (flow.start, flow.turn, flow))
+            self.turns = turn = self.turns + 1
+            flow.start, flow.turn = finish, turn
+            heapreplace(heap, (finish, turn, flow))
         elif flow.live:
-            self.enter(flow, flow.finish)
+            self.enter(flow, finish)
         elif is_first:
             heappop(heap)
         if not self.live:
@@ -290,16 +292,17 @@ class FairQueue(Generic[T]):
                 return None
         place, payer = chosen
         flow, cost = place.flow, place.cost
+        home = flow.home
         start = payer.finish
         if start < self._virtual:
             start = self._virtual
         self._virtual = start
         payer.finish = start + cost / payer.share
-        if payer is not flow.home:
+        if payer is not home:
             payer.aged_finish = max(payer.virtual, payer.aged_finish) + cost
         flow.line.popleft()
         self._remove(place)
-        flow.home.dispatched(flow, cost)
+        home.dispatched(flow, cost)
         return place.entry
 
     def discard(self, entry: T) -> None:
@@ -310,7 +313,7 @@ class FairQueue(Generic[T]):
         self._remove(place)
         line = place.flow.line
         if len(line) > 2 * place.flow.live + _SLACK:
-            place.flow.line = deque(p for p in line if not p.gone)
+            place.flow.line = deque([p for p in line if not p.gone])
 
     def correct(self, flow: str, priority: Priority, delta_cost: float) -> None:
         """Charge what an entry that has gone cost beyond (or below) its estimate.
@@ -330,13 +333,17 @@ class FairQueue(Generic[T]):
 
     def _remove(self, place: _Waiting[T]) -> None:
         place.gone = True
-        flow, home = place.flow, place.flow.home
+        flow = place.flow
+        home = flow.home
         del self._places[id(place.entry)]
         self.size -= 1
         flow.live -= 1
         home.live -= 1
-        if len(home.arrivals) > 2 * home.live + _SLACK:
-            home.arrivals = deque(p for p in home.arrivals if not p.gone)
+        arrivals = home.arrivals
+        if arrivals[0] is place:  # as a rule who came first goes first
+            arrivals.popleft()
+        elif len(arrivals) > 2 * home.live + _SLACK:
+            home.arrivals = deque([p for p in arrivals if not p.gone])
         if not flow.live:
             flow.line.clear()
         self._chosen = None

@@ -183,13 +183,13 @@ class Dimension(msgspec.Struct, frozen=True, gc=False):
         `earliest`, and with it half the price of a reservation.
         """
         stated, clear_at, total = self.stated, self.clear_at, self.total + cost
+        burst = self.burst
         if (
-            int(at / stated.slice_s) != self.index
+            at >= (self.index + 1) * stated.slice_s
             or total > stated.limit
-            or cost > self.burst
-            or cost <= 0
+            or not 0 < cost <= burst
             or self.blocked_until > at
-            or clear_at - (self.burst - cost) / stated.rate > at
+            or (clear_at > at and clear_at - (burst - cost) / stated.rate > at)
         ):
             return None
         ratio = self.ratio
@@ -198,7 +198,7 @@ class Dimension(msgspec.Struct, frozen=True, gc=False):
         paced = cost if ratio == 1.0 else cost * ratio * _EAGER
         return Dimension(
             stated,
-            self.burst,
+            burst,
             ratio,
             self.blocked_until,
             clear_at + paced / stated.rate,

@@ -95,10 +95,14 @@ class RateLimit(msgspec.Struct, frozen=True, gc=False):
         reservations queue, and a log holds the window where GCRA alone needs
         rate = (N - B) / (W + J), which costs the share of the largest call.
         """
-        dims, charged = self.dims, None
-        if now >= self.last_start and now >= self.blocked_until:
-            charged = _charged_at_once(dims, now, costs)
-        at = now
+        dims, at = self.dims, now
+        charged: tuple[Dimension, ...] | None = None
+        if len(dims) == 2 and now >= self.last_start and now >= self.blocked_until:
+            # Calls and tokens, and nobody ahead: written out at half of a loop's price.
+            first = dims[0].charge_at_once(now, costs[0])
+            second = dims[1].charge_at_once(now, costs[1])
+            if first is not None and second is not None:
+                charged = (first, second)
         if charged is None:
             at = self.earliest(now, costs)
             if not dims or at == math.inf:
@@ -237,19 +241,6 @@ def _terms(dims: tuple[Dimension, ...], window_s: float) -> Terms:
         any(dim.accounting == "actual" for dim in dims),
         min([d.limit for d in dims if d.name != "calls"], default=math.inf),
     )
-
-
-def _charged_at_once(
-    dims: tuple[Dimension, ...], now: float, costs: Costs
-) -> tuple[Dimension, ...] | None:
-    """Return the dimensions after a start now if that is plainly allowed, else None."""
-    if len(dims) != 2:  # calls and tokens: written out, at a third of a loop's price
-        return None
-    first = dims[0].charge_at_once(now, costs[0])
-    if first is None:
-        return None
-    second = dims[1].charge_at_once(now, costs[1])
-    return None if second is None else (first, second)
 
 
 def _without_undo(
