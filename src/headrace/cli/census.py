@@ -75,6 +75,9 @@ async def check_input(name: str, settings: RunSettings) -> Exit:
 
 def _lines(name: str, good: int, census: Census) -> list[str]:
     rows = [f"{name}: {words.plural(good, 'request')} may be sent"]
+    doubles = sum(kind.requests for kind in census.kinds.values()) - good
+    if doubles:
+        rows.append(f"  (counted below with the {words.count(doubles)} named twice)")
     for (url, model), kind in _most_first(census):
         tokens = ""
         if kind.input_tokens or kind.output_tokens:

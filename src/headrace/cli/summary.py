@@ -78,9 +78,9 @@ def failure_rows(tally: Tally) -> list[str]:
 def call_rows(tally: Tally) -> list[str]:
     """Return how many calls were made, their tokens and their latency."""
     calls = f"{words.count(tally.tries)} for {words.plural(tally.total, 'item')}"
-    spare = tally.tries - tally.total
-    if spare > 0:
-        calls += f" ({words.count(tally.attempts)} counted as attempts)"
+    unspent = tally.tries - tally.attempts
+    if unspent > 0:
+        calls += f" ({words.count(unspent)} of them spent no attempt)"
     rows = [_row("calls", calls)]
     if tally.input_tokens or tally.output_tokens:
         rows.append(
