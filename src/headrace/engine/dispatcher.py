@@ -31,6 +31,12 @@ from headrace.ports import Store
 _STOPPED = frozenset({JobState.PAUSED, JobState.CANCELLING}) | JOB_ENDS
 _LOOK_S = 1.0
 """How often an idle dispatcher looks for jobs of other processes."""
+_AHEAD_S = 0.05
+"""Beyond those that may wait at the gate, as many are leased as start in this time at
+the present pace: short calls would else wait for the store more than they run."""
+_MOST_AHEAD = 1_000
+_PACED_S = 0.01
+"""Shortest time over which the pace is measured."""
 _MAX_TRIES_KEPT = 20
 
 MakeCall = Callable[[Leased, Flow], Call]
@@ -89,7 +95,9 @@ class Dispatcher:
         self._heartbeat = heartbeat
         self._recorder = recorder
         self._clock = clock
-        self._target = window_of(served.gate.capacity)
+        self._target = self._window = window_of(served.gate.capacity)
+        self._started = self._leased = 0
+        self._paced_at = clock.monotonic()
         self._buffer: deque[Leased] = deque()
         self._flows: dict[int, Flow] = {}
         self._running: dict[str, Work] = {}
@@ -181,6 +189,7 @@ class Dispatcher:
     async def _feed(self) -> None:
         while not self._closed:
             await self._give_back()
+            self._look_ahead()
             room = self._target - self.held + self._served.crew.resting
             leased = await self._lease(room) if room > 0 else 0
             if self._closed:
@@ -193,6 +202,17 @@ class Dispatcher:
             else:
                 self._hungry.clear()
             await self._wait_hungry()
+
+    def _look_ahead(self) -> None:
+        """Hold more items the faster they start."""
+        now = self._clock.monotonic()
+        spent_s = now - self._paced_at
+        if spent_s < _PACED_S:
+            return
+        started = self._leased - len(self._buffer)
+        pace = (started - self._started) / spent_s
+        self._started, self._paced_at = started, now
+        self._target = self._window + min(_MOST_AHEAD, int(pace * _AHEAD_S))
 
     async def _wait_hungry(self) -> None:
         loop = asyncio.get_running_loop()
@@ -214,6 +234,7 @@ class Dispatcher:
         self._turn += 1
         wants = allot(room, flows, self._turn)
         leased = await self._store.lease(self._epoch, wants)
+        self._leased += len(leased)
         if self._closed:
             self._returned.extend(leased)
         else:
@@ -233,21 +254,28 @@ class Dispatcher:
 
     # ---- the workers
 
-    async def _take(self) -> Leased | None:
-        while True:
-            if self._buffer:
-                lease = self._buffer.popleft()
-                if len(self._buffer) * 2 < self._target - len(self._running):
-                    self._hungry.set()
-                if self._may_start(lease):
-                    return lease
-                self._returned.append(lease)
-            elif self._closed:
-                return None
-            else:
-                self._stock.clear()
+    def _take_nowait(self) -> Leased | None:
+        """Return the next item that may start; None if none is here."""
+        buffer = self._buffer
+        while buffer:
+            lease = buffer.popleft()
+            if len(buffer) * 2 < self._target - len(self._running):
                 self._hungry.set()
-                await self._stock.wait()
+            if self._may_start(lease):
+                return lease
+            self._returned.append(lease)
+        return None
+
+    async def _wait_taken(self) -> Leased | None:
+        """Wait for an item that may start; None if no more will come."""
+        while not self._closed:
+            self._stock.clear()
+            self._hungry.set()
+            await self._stock.wait()
+            lease = self._take_nowait()
+            if lease is not None:
+                return lease
+        return None
 
     def _may_start(self, lease: Leased) -> bool:
         if not self._heartbeat.may_start():
@@ -256,8 +284,9 @@ class Dispatcher:
         return state is None or state not in _STOPPED
 
     async def _work(self) -> bool:
-        await self._recorder.wait_room()
-        lease = await self._take()
+        if self._recorder.is_full:
+            await self._recorder.wait_room()
+        lease = self._take_nowait() or await self._wait_taken()
         if lease is None:
             return False
         call = self._call_of(lease)

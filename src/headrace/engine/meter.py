@@ -47,16 +47,14 @@ class Meter:
         self.tries = 0
         self.input_tokens = 0
         self.output_tokens = 0
-        self._unlucky: dict[ItemState, int] = dict.fromkeys(ItemState, 0)
-        """Outcomes that are no success, by how they ended."""
+        self._by_state: dict[ItemState, int] = dict.fromkeys(ItemState, 0)
         self._past: deque[tuple[float, int, int]] = deque()
 
     def note(self, outcome: Outcome) -> None:
         """Count one outcome."""
         self.done += 1
         self.tries += outcome.trace.tries
-        if outcome.state is not ItemState.SUCCEEDED:  # the hash of an enum is slow
-            self._unlucky[outcome.state] += 1
+        self._by_state[outcome.state] += 1
         if outcome.usage is not None:
             self.input_tokens += outcome.usage.input_tokens
             self.output_tokens += outcome.usage.output_tokens
@@ -84,13 +82,13 @@ class Meter:
         )
 
     def _own_counts(self) -> Counts:
-        by = self._unlucky
+        by = self._by_state
         running = self._gate.in_flight + self._gate.waiting + self._crew.resting
         return Counts(
             total=max(self.total, self.done),
             queued=max(0, self.total - self.done - running),
             running=running,
-            succeeded=self.done - sum(by.values()),
+            succeeded=by[ItemState.SUCCEEDED],
             failed=by[ItemState.FAILED],
             cancelled=by[ItemState.CANCELLED],
             expired=by[ItemState.EXPIRED],

@@ -40,6 +40,8 @@ class Recorder:
         self._full = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
+        self.is_full = False
+        """Are too many outcomes not yet safe? Then `wait_room` first."""
         self._closed = False
         self.stale = 0
         """Outcomes that came too late: another owner holds the item."""
@@ -55,12 +57,12 @@ class Recorder:
         if count == GROUP:
             self._full.set()
         if count >= _BACKLOG:
+            self.is_full = True
             self._room.clear()
 
     async def wait_room(self) -> None:
         """Wait while too many outcomes are not yet safe."""
-        if not self._room.is_set():
-            await self._room.wait()
+        await self._room.wait()
 
     async def run(self) -> None:
         """Write groups until closed and empty.
@@ -95,6 +97,7 @@ class Recorder:
         self._full.clear()
         if self._closed:
             self._full.set()
+        self.is_full = False
         self._room.set()
         if not group:
             return
