@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
@@ -13,7 +14,17 @@ from headrace.clock import Clock
 from headrace.stores.packing import Packer
 from headrace.stores.sql import Taken
 from headrace.stores.sqlite_errors import translate
-from headrace.stores.statement import SQLITE, Each, Packing, Query, Step, Steps
+from headrace.stores.statement import (
+    BLOCK_ROWS,
+    SQLITE,
+    Each,
+    Packing,
+    Query,
+    Row,
+    RowStatement,
+    Step,
+    Steps,
+)
 
 T = TypeVar("T")
 
@@ -97,11 +108,23 @@ class Connection:
                 arguments = wanted.arguments(_given(given, now))
                 return self.raw.execute(wanted.text, arguments).fetchall()
             case Each(row_statement, rows):
+                done = self._run_blocks(row_statement, rows)
                 text = row_statement.compiled(SQLITE).text
-                self.raw.executemany(text, rows)
+                self.raw.executemany(text, rows[done:])
                 return ()
             case Packing():
                 return self._packer
+
+    def _run_blocks(self, statement: RowStatement, rows: Sequence[Row]) -> int:
+        """Insert as many whole blocks as there are; return how many rows that took."""
+        if statement.block is None or len(rows) < BLOCK_ROWS:
+            return 0
+        text = statement.block.compiled(SQLITE).text
+        whole = len(rows) - len(rows) % BLOCK_ROWS
+        for start in range(0, whole, BLOCK_ROWS):
+            block = rows[start : start + BLOCK_ROWS]
+            self.raw.execute(text, list(chain.from_iterable(block)))
+        return whole
 
     def close(self) -> None:
         """Give the file back; idempotent."""
