@@ -22,6 +22,15 @@ def window_of(capacity: int) -> int:
     return -(-3 * capacity // 2) + 16
 
 
+def ahead_of(started: int, spent_s: float) -> int:
+    """Return how many items to lease beyond the window at the present pace.
+
+    As many as start in 50 ms: short calls would else wait for the store more than they
+    run. At most 1,000, so that little is held that others could run.
+    """
+    return min(1_000, int(0.05 * started / spent_s))
+
+
 class Crew:
     """Runs `work` with up to `window` workers at once, plus those that rest.
 

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from headrace.clock import Clock
-from headrace.engine.crew import Crew, window_of
+from headrace.engine.crew import Crew, ahead_of, window_of
 from headrace.engine.gate import Gate
 from headrace.engine.heartbeat import Heartbeat
 from headrace.engine.outcomes import CANCELLED, EXPIRED, ended, failed, succeeded
@@ -31,10 +31,6 @@ from headrace.ports import Store
 _STOPPED = frozenset({JobState.PAUSED, JobState.CANCELLING}) | JOB_ENDS
 _LOOK_S = 1.0
 """How often an idle dispatcher looks for jobs of other processes."""
-_AHEAD_S = 0.05
-"""Beyond those that may wait at the gate, as many are leased as start in this time at
-the present pace: short calls would else wait for the store more than they run."""
-_MOST_AHEAD = 1_000
 _PACED_S = 0.01
 """Shortest time over which the pace is measured."""
 _MAX_TRIES_KEPT = 20
@@ -210,9 +206,8 @@ class Dispatcher:
         if spent_s < _PACED_S:
             return
         started = self._leased - len(self._buffer)
-        pace = (started - self._started) / spent_s
+        self._target = self._window + ahead_of(started - self._started, spent_s)
         self._started, self._paced_at = started, now
-        self._target = self._window + min(_MOST_AHEAD, int(pace * _AHEAD_S))
 
     async def _wait_hungry(self) -> None:
         loop = asyncio.get_running_loop()

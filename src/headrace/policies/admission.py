@@ -352,11 +352,12 @@ class FairQueue(Generic[T]):
         """Return the next entry and the class that pays for it."""
         only = self._recent
         due_at = only.oldest_at + self._age_step_s
-        if only.live == self.size and now < due_at:
+        if 0 < only.live == self.size and now < due_at:
             # One class waits and nobody has aged: a third of the price of looking round.
-            self._valid_until = due_at
-            lone = only.next_flow()
-            return None if lone is None else (lone.head(), only)
+            _, turn, lone = only.heap[0]
+            if lone.turn == turn and lone.live:
+                self._valid_until = due_at
+                return lone.head(), only
         best: _Class[T] | None = None
         best_start = self._valid_until = math.inf
         best_aged: _Waiting[T] | None = None
