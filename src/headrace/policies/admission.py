@@ -358,6 +358,19 @@ class FairQueue(Generic[T]):
             if lone.turn == turn and lone.live:
                 self._valid_until = due_at
                 return lone.head(), only
+        best, best_aged = self._best_class(now)
+        if best is None:
+            return None
+        flow = best.next_flow() if best.live else None
+        if best_aged is not None:
+            aged_start = max(best.virtual, best.aged_finish)
+            if flow is None or aged_start < flow.start:
+                return best_aged.flow.head(), best
+        assert flow is not None
+        return flow.head(), best
+
+    def _best_class(self, now: float) -> tuple[_Class[T] | None, _Waiting[T] | None]:
+        """Return whose turn it is, and the aged entry that it may let go first."""
         best: _Class[T] | None = None
         best_start = self._valid_until = math.inf
         best_aged: _Waiting[T] | None = None
@@ -369,15 +382,7 @@ class FairQueue(Generic[T]):
                 start = rank.finish if rank.finish > virtual else virtual
                 if start < best_start:
                     best, best_start, best_aged = rank, start, aged
-        if best is None:
-            return None
-        flow = best.next_flow() if best.live else None
-        if best_aged is not None:
-            aged_start = max(best.virtual, best.aged_finish)
-            if flow is None or aged_start < flow.start:
-                return best_aged.flow.head(), best
-        assert flow is not None
-        return flow.head(), best
+        return best, best_aged
 
     def _aged(self, below: _Class[T], now: float) -> _Waiting[T] | None:
         """Return the oldest entry of the class below if it has waited long enough."""
