@@ -118,6 +118,10 @@ class ProcessProvider:
             child.gone.add_done_callback(lambda _: self._alive.discard(child))
 
 
+_CODE_LOST = 255
+"""What asyncio reports of a child that somebody else has waited for."""
+
+
 class _Child(asyncio.SubprocessProtocol):
     """One child process; one question at a time."""
 
@@ -214,9 +218,22 @@ class _Child(asyncio.SubprocessProtocol):
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(error)
 
+    def _exit_code(self) -> int | None:
+        """Return how the process ended; None if nobody knows.
+
+        A kill looks first whether it is over, and may take the code before asyncio's
+        watcher does, which then says 255; the other way round the kill finds 0.
+        """
+        if self._transport is None:
+            return None
+        code = self._transport.get_returncode()
+        taken = getattr(
+            self._transport.get_extra_info("subprocess"), "returncode", None
+        )
+        return taken if taken and code in (None, _CODE_LOST) else code
+
     def _death(self) -> TransientError:
-        transport = self._transport
-        code = None if transport is None else transport.get_returncode()
+        code = self._exit_code()
         how = "" if code is None else f" with {_exit_text(code)}"
         return TransientError(
             f"the child process ended{how} during the call; see its standard error",
