@@ -20,7 +20,16 @@ from headrace.engine.vigil import Vigil
 from headrace.errors import BadReply
 from headrace.events import Event, Listener
 from headrace.jobs import Flow, Leased
-from headrace.model import Call, Cost, Endpoint, Handler, Limits, Retry, Trace
+from headrace.model import (
+    DEFAULT_IN_FLIGHT,
+    Call,
+    Cost,
+    Endpoint,
+    Handler,
+    Limits,
+    Retry,
+    Trace,
+)
 from headrace.ports import Provider
 from headrace.providers.dialects import Dialect, dialect_named
 from headrace.providers.functions.coroutine import CoroutineProvider
@@ -165,8 +174,9 @@ def build_function_route(route: FunctionRoute, tools: RouteTools) -> BuiltRoute:
     Raises:
         ConfigError: the function cannot run where it should.
     """
-    provider = function_provider(route.function, route.backend, route.limits.in_flight)
-    endpoint = Endpoint(route.name, limits=route.limits)
+    limits = route.limits.with_in_flight(DEFAULT_IN_FLIGHT)
+    provider = function_provider(route.function, route.backend, limits.most_in_flight)
+    endpoint = Endpoint(route.name, limits=limits)
     built = build(provider, (endpoint,), route.retry, route.timeout_s, tools)
     tokens = route.tokens
 

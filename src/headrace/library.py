@@ -22,7 +22,16 @@ from headrace.clock import Clock, SystemClock
 from headrace.engine.meter import INTERVAL_S, Meter
 from headrace.engine.runner import Runner, RunTools
 from headrace.events import Progress
-from headrace.model import Call, Cost, Endpoint, Limits, Outcome, Retry, Trace
+from headrace.model import (
+    DEFAULT_IN_FLIGHT,
+    Call,
+    Cost,
+    Endpoint,
+    Limits,
+    Outcome,
+    Retry,
+    Trace,
+)
 
 ProgressCallback = Callable[[Progress], Awaitable[None] | None]
 Items = Iterable[Any] | AsyncIterable[Any]
@@ -147,8 +156,9 @@ class _Run:
 def _build(
     function: Callable[[Any], Any] | str, options: Options, clock: Clock
 ) -> Built:
-    provider = function_provider(function, options.backend, options.limits.in_flight)
-    endpoint = Endpoint("function", limits=options.limits)
+    limits = options.limits.with_in_flight(DEFAULT_IN_FLIGHT)
+    provider = function_provider(function, options.backend, limits.most_in_flight)
+    endpoint = Endpoint("function", limits=limits)
     tools = RouteTools(clock, unheard)
     return build(provider, (endpoint,), options.retry, options.timeout_s, tools)
 

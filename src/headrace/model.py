@@ -7,6 +7,7 @@ durations in seconds, `deadline` is on the monotonic clock.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from decimal import Decimal
 from enum import IntEnum, StrEnum
 from typing import Any, Literal
 
@@ -190,36 +191,78 @@ class Outcome(msgspec.Struct, frozen=True):
         return self.trace.attempts
 
 
+CONTROLLERS = ("auto", "aimd", "cpu", "throughput")
+"""Who may find out how many calls an endpoint takes at once."""
+DEFAULT_IN_FLIGHT = 32
+"""Of functions; over HTTP the number is found."""
+DEFAULT_MAX_IN_FLIGHT = 512
+
+
 class Limits(msgspec.Struct, frozen=True):
     """What one endpoint may be asked for; None means no limit is known.
 
     Args:
-        in_flight: calls at the same moment, >= 1.
+        in_flight: calls at the same moment, >= 1; or the names of controllers that
+            find it, joined by `+`: `auto`, `aimd`, `cpu`, `throughput`. The lowest of
+            them holds. None: `auto` over HTTP, 32 for functions.
         calls_per_minute: calls started in any 60 s, > 0.
         tokens_per_minute: tokens reserved in any 60 s, > 0.
         jitter_s: how much later than it started a call may reach the provider.
         token_accounting: `reserved` if the provider keeps what it estimated,
             `actual` if it charges what was used.
+        max_in_flight: no controller goes above, >= 1.
 
     Raises:
-        ValueError: a number outside its range.
+        ValueError: a number outside its range, or an unknown controller.
     """
 
-    in_flight: int = 32
+    in_flight: int | str | None = None
     calls_per_minute: float | None = None
     tokens_per_minute: float | None = None
     jitter_s: float = 0.2
     token_accounting: Literal["reserved", "actual"] = "reserved"
+    max_in_flight: int = DEFAULT_MAX_IN_FLIGHT
 
     def __post_init__(self) -> None:
-        if self.in_flight < 1:
-            raise ValueError(f"in_flight {self.in_flight} is less than 1")
+        _check_in_flight(self.in_flight)
+        if self.max_in_flight < 1:
+            raise ValueError(f"max_in_flight {self.max_in_flight} is less than 1")
         for name in ("calls_per_minute", "tokens_per_minute"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ValueError(f"{name} {value} is not above 0")
         if not 0 <= self.jitter_s <= 60:
             raise ValueError(f"jitter_s {self.jitter_s} is not between 0 and 60")
+
+    @property
+    def controllers(self) -> tuple[str, ...]:
+        """Who moves the number of calls in flight; empty if it is stated."""
+        return tuple(self.in_flight.split("+")) if type(self.in_flight) is str else ()
+
+    @property
+    def most_in_flight(self) -> int:
+        """The largest number of calls that may ever be in flight."""
+        if isinstance(self.in_flight, int):
+            return self.in_flight
+        return self.max_in_flight
+
+    def with_in_flight(self, in_flight: int | str) -> Limits:
+        """Return these limits with `in_flight` settled where it was left open."""
+        if self.in_flight is not None:
+            return self
+        return msgspec.structs.replace(self, in_flight=in_flight)
+
+
+def _check_in_flight(value: int | str | None) -> None:
+    if isinstance(value, str):
+        names = value.split("+")
+        if len(set(names)) < len(names) or not set(names) <= set(CONTROLLERS):
+            raise ValueError(
+                f"in_flight {value!r} is neither a number nor some of "
+                f"{', '.join(CONTROLLERS)} joined by +"
+            )
+    elif value is not None and value < 1:
+        raise ValueError(f"in_flight {value} is less than 1")
 
 
 class Retry(msgspec.Struct, frozen=True):
@@ -248,6 +291,28 @@ class Retry(msgspec.Struct, frozen=True):
             raise ValueError(f"total_s {self.total_s} is not above 0")
 
 
+class Price(msgspec.Struct, frozen=True):
+    """What a million tokens of a model cost, in US dollars.
+
+    Args:
+        input_usd: >= 0, of what is sent.
+        output_usd: >= 0, of what comes back.
+        model: the model it is for; empty = every model without a price of its own.
+
+    Raises:
+        ValueError: a negative price.
+    """
+
+    input_usd: Decimal
+    output_usd: Decimal
+    model: str = ""
+
+    def __post_init__(self) -> None:
+        for name in ("input_usd", "output_usd"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} {getattr(self, name)} is not 0 or more")
+
+
 class Endpoint(msgspec.Struct, frozen=True):
     """Where calls may go.
 
@@ -258,6 +323,12 @@ class Endpoint(msgspec.Struct, frozen=True):
         key_env: name of the environment variable that holds the key, if any.
         headers: sent with each call; never hold a key.
         weight: share of the work beside the other endpoints, > 0.
+        tier: for the strategy `priority`: 0 is used first, >= 0.
+        models: the models it serves; empty = any.
+        prices: of its models; empty = those of the route.
+
+    Raises:
+        ValueError: a number outside its range.
     """
 
     name: str
@@ -266,3 +337,12 @@ class Endpoint(msgspec.Struct, frozen=True):
     headers: tuple[tuple[str, str], ...] = ()
     limits: Limits = Limits()
     weight: float = 1.0
+    tier: int = 0
+    models: tuple[str, ...] = ()
+    prices: tuple[Price, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.weight > 0:
+            raise ValueError(f"weight {self.weight} is not above 0")
+        if self.tier < 0:
+            raise ValueError(f"tier {self.tier} is below 0")

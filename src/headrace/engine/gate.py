@@ -244,7 +244,7 @@ class Gate:
         if lane.head is ticket and self._redeem(lane, ticket, now):
             self._hand_over(lane, ticket, now)
             return True
-        if lane.head is not ticket or lane.start_at <= now:
+        if lane.head is not ticket or lane.head_hold.start_at <= now:
             lane.give_back()
         return False
 
@@ -255,7 +255,7 @@ class Gate:
             if self.placement.reason == RATE:
                 self._reserve(lane, ticket, now)
         if lane.head is not None:
-            self.placement.wake(lane.start_at)
+            self.placement.wake(lane.head_hold.start_at)
 
     def _hand_over(self, lane: Lane, ticket: Ticket, now: float) -> None:
         lane.queue.pop(now)
@@ -277,21 +277,21 @@ class Gate:
 
     def _reserve(self, lane: Lane, ticket: Ticket, now: float) -> None:
         """Hold the earliest start of all endpoints where only the rate is in the way."""
-        site = self.placement.earliest(ticket.call, now)
+        site = self.placement.earliest(ticket, now)
         if site is not None:
             lane.hold(ticket, site, now)
 
     def _redeem(self, lane: Lane, ticket: Ticket, now: float) -> bool:
         """Start the head on its reservation if its time is here and all else is free."""
-        site = lane.head_site
-        if site is None or not 0 <= now - lane.start_at <= LATENESS_S:
+        site, hold = lane.head_site, lane.head_hold
+        if site is None or not 0 <= now - hold.start_at <= LATENESS_S:
             return False
         if not site.has_slot() or site.paused_until(ticket.call.model, now):
             return False
         if not self.placement.admit_breaker(site, ticket, now):
             return False
         lane.head = lane.head_site = None
-        self.placement.start(site, ticket, lane.head_costs, lane.start_at)
+        self.placement.start(site, ticket, hold)
         return True
 
     # ---- the timer

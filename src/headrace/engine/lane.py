@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from headrace.engine.site import Site
+from headrace.engine.site import NO_HOLD, Site
 from headrace.engine.ticket import Ticket
 from headrace.policies.admission import FairQueue
 
@@ -41,23 +41,21 @@ class Lane:
     __slots__ = (
         "bound",
         "head",
-        "head_costs",
+        "head_hold",
         "head_site",
         "model",
         "passed",
         "queue",
         "spell",
-        "start_at",
     )
 
     def __init__(self, model: str, now: float) -> None:
         self.model = model
         self.queue: FairQueue[Ticket] = FairQueue()
         self.head: Ticket | None = None
-        """The waiting call that holds a rate reservation from `start_at` on."""
+        """The waiting call that holds a rate reservation."""
         self.head_site: Site | None = None
-        self.head_costs: tuple[float, ...] = ()
-        self.start_at = 0.0
+        self.head_hold = NO_HOLD
         self.spell = Spell(SLOT, now)
         """What the head waits for now."""
         self.bound = ""
@@ -86,13 +84,10 @@ class Lane:
         """Reserve the earliest rate start at `site` for the first call in order."""
         self.head = ticket
         self.head_site = site
-        self.head_costs = site.costs(ticket.call.cost)
-        site.rate, self.start_at = site.rate.reserve(now, self.head_costs)
+        self.head_hold = site.reserve(ticket.call, ticket.tokens, now)
 
     def give_back(self) -> None:
         """Give the head's reservation back unused; idempotent."""
         if self.head_site is not None:
-            self.head_site.rate = self.head_site.rate.give_back(
-                self.head_costs, self.start_at
-            )
+            self.head_site.give_back(self.head_hold)
         self.head = self.head_site = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from headrace.engine.lane import ENDPOINT, RATE, SLOT
-from headrace.engine.site import Site
+from headrace.engine.site import NO_HOLD, Hold, Site
 from headrace.engine.ticket import Ticket
 from headrace.errors import LimitExceeded
 from headrace.events import BreakerMoved, Listener
@@ -54,8 +54,7 @@ class Placement:
             return self._is_eligible(site, ticket, now) and self._take(
                 site, ticket, now
             )
-        costs: tuple[float, ...] = ()
-        at = now
+        hold = NO_HOLD
         if rate.dims:
             costs = rate.costs(ticket.tokens)
             after, at = rate.reserve(now, costs)
@@ -64,8 +63,9 @@ class Placement:
                 self.reason, self.bound = RATE, rate.binding(now, costs)
                 return False
             site.rate = after
+            hold = Hold(at, costs)
         ticket.permit = breaker.generation
-        self.start(site, ticket, costs, at)
+        self.start(site, ticket, hold)
         return True
 
     def _place_on_best(self, ticket: Ticket, now: float) -> bool:
@@ -79,7 +79,7 @@ class Placement:
                 s.index,
                 s.in_flight,
                 s.limit.value,
-                s.rate.headroom(now),
+                s.rate_headroom(ticket.call, now),
                 s.endpoint.weight,
             )
             for s in self.sites
@@ -103,7 +103,7 @@ class Placement:
         if not site.has_slot():
             self._note(SLOT, "")
             return False
-        if site.rate.dims and not self._rate_allows(site, call, now):
+        if site.rate.dims and not self._rate_allows(site, ticket, now):
             return False
         return self._is_well(site, now)
 
@@ -115,15 +115,15 @@ class Placement:
         self._note(RATE, "calls")
         return True
 
-    def _rate_allows(self, site: Site, call: Call, now: float) -> bool:
-        costs = site.rate.costs(call.cost.tokens)
-        if site.rate.fits(costs):
+    def _rate_allows(self, site: Site, ticket: Ticket, now: float) -> bool:
+        call, tokens = ticket.call, ticket.tokens
+        if site.rate_fits(call, tokens):
             return False
-        at = site.rate.earliest(now, costs)
+        at = site.rate_at(call, tokens, now)
         if at <= now:
             return True
         self.wake(at)
-        self._note(RATE, site.rate.binding(now, costs))
+        self._note(RATE, site.rate_bound(call, tokens, now))
         return False
 
     def _is_well(self, site: Site, now: float) -> bool:
@@ -137,24 +137,19 @@ class Placement:
     def _take(self, site: Site, ticket: Ticket, now: float) -> bool:
         if not self.admit_breaker(site, ticket, now):
             return False
-        costs: tuple[float, ...] = ()
-        at = now
+        hold = NO_HOLD
         if site.rate.dims:
-            costs = site.rate.costs(ticket.tokens)
-            site.rate, at = site.rate.reserve(now, costs)
-        self.start(site, ticket, costs, at)
+            hold = site.reserve(ticket.call, ticket.tokens, now)
+        self.start(site, ticket, hold)
         return True
 
-    def start(
-        self, site: Site, ticket: Ticket, costs: tuple[float, ...], start_at: float
-    ) -> None:
+    def start(self, site: Site, ticket: Ticket, hold: Hold) -> None:
         """Book the slot: the call goes."""
         site.in_flight = in_flight = site.in_flight + 1
         if in_flight > site.peak:
             site.peak = in_flight
         ticket.site = site
-        ticket.costs = costs
-        ticket.start_at = start_at
+        ticket.hold = hold
         ticket.call.trace.endpoint = site.endpoint.name
 
     def admit_breaker(self, site: Site, ticket: Ticket, now: float) -> bool:
@@ -183,22 +178,21 @@ class Placement:
         for site in self.sites:
             if tokens <= site.rate.terms.most_tokens:
                 return
-        tight = self.sites[0].rate.fits(self.sites[0].costs(call.cost))
+        tight = self.sites[0].rate_fits(call, tokens)
         raise LimitExceeded(
             f"call {call.id} needs {tokens} tokens, more "
             f"than the limit of {tight} a minute can ever hold; "
             "raise the limit or ask for fewer tokens"
         )
 
-    def earliest(self, call: Call, now: float) -> Site | None:
+    def earliest(self, ticket: Ticket, now: float) -> Site | None:
         """Return the endpoint where only the rate is in the way, and the shortest."""
         best: Site | None = None
         best_at = 0.0
         for site in self.sites:
-            costs = site.costs(call.cost)
-            if not site.has_slot() or not _may_try(site, call, costs, now):
+            if not site.has_slot() or not _may_try(site, ticket, now):
                 continue
-            at = site.rate.earliest(now, costs)
+            at = site.rate_at(ticket.call, ticket.tokens, now)
             if best is None or at < best_at:
                 best, best_at = site, at
         return best
@@ -209,8 +203,9 @@ class Placement:
             self.wake_at = at
 
 
-def _may_try(site: Site, call: Call, costs: tuple[float, ...], now: float) -> bool:
+def _may_try(site: Site, ticket: Ticket, now: float) -> bool:
     """Is nothing but the rate in the way on this endpoint?"""
-    if site.rate.fits(costs) or site.paused_until(call.model, now):
+    call = ticket.call
+    if site.rate_fits(call, ticket.tokens) or site.paused_until(call.model, now):
         return False
     return site.breaker.state != "open"

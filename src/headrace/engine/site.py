@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from headrace.events import EndpointView
-from headrace.model import Cost, Endpoint, Limits, Quota
+from headrace.model import DEFAULT_IN_FLIGHT, Call, Endpoint, Limits, Quota, Usage
 from headrace.policies.breaker import Breaker
 from headrace.policies.concurrency import Fixed, InFlightLimit
 from headrace.policies.rate import RateLimit, build_rate
@@ -11,6 +13,17 @@ from headrace.policies.retry import RetryBudget
 
 LATENESS_S = 0.02
 """How late after its scheduled time a call may start; counted as jitter in the rate."""
+
+
+class Hold(msgspec.Struct, frozen=True, gc=False):
+    """What one call has reserved of the rates of one endpoint."""
+
+    start_at: float
+    """When it may start."""
+    costs: tuple[float, ...] = ()
+
+
+NO_HOLD = Hold(0.0)
 
 
 class Site:
@@ -35,7 +48,10 @@ class Site:
         self.endpoint = endpoint
         self.in_flight = 0
         self.peak = 0
-        self.limit: InFlightLimit = Fixed(endpoint.limits.in_flight)
+        in_flight = endpoint.limits.in_flight
+        self.limit: InFlightLimit = Fixed(
+            in_flight if isinstance(in_flight, int) else DEFAULT_IN_FLIGHT
+        )
         self.rate: RateLimit = build_rate(_with_lateness(endpoint.limits))
         self.breaker = breaker
         self.budget = RetryBudget()
@@ -43,9 +59,41 @@ class Site:
         self.throttles = 0
         self.quotas: tuple[Quota, ...] = ()
 
-    def costs(self, cost: Cost) -> tuple[float, ...]:
-        """Return what `cost` takes of each dimension that is limited here."""
-        return self.rate.costs(cost.tokens) if self.rate.dims else ()
+    # ---- rates: all that is known of them stands behind these
+
+    def rate_fits(self, call: Call, tokens: int) -> str | None:
+        """Return the rate limit that could never hold the call, or None."""
+        return self.rate.fits(self.rate.costs(tokens)) if self.rate.dims else None
+
+    def rate_at(self, call: Call, tokens: int, now: float) -> float:
+        """Return when the rates let the call start, >= `now`; inf = never."""
+        rate = self.rate
+        return rate.earliest(now, rate.costs(tokens))
+
+    def rate_bound(self, call: Call, tokens: int, now: float) -> str:
+        """Return which rate makes the call wait; "" if none does."""
+        return self.rate.binding(now, self.rate.costs(tokens))
+
+    def rate_headroom(self, call: Call, now: float) -> float:
+        """Return the least share left of any rate limit, 0 to 1."""
+        return self.rate.headroom(now)
+
+    def reserve(self, call: Call, tokens: int, now: float) -> Hold:
+        """Take what the call needs of all rates, from its earliest start on."""
+        costs = self.rate.costs(tokens)
+        self.rate, start_at = self.rate.reserve(now, costs)
+        return Hold(start_at, costs)
+
+    def give_back(self, hold: Hold) -> None:
+        """Undo a reservation: its call was never sent."""
+        self.rate = self.rate.give_back(hold.costs, hold.start_at)
+
+    def settle(self, call: Call, hold: Hold, usage: Usage, now: float) -> None:
+        """Correct a reservation once it is known what the call used."""
+        rate = self.rate
+        if rate.terms.settles:
+            used = rate.costs(usage.total_tokens)
+            self.rate = rate.settle(now, hold.costs, used, hold.start_at)
 
     def has_slot(self) -> bool:
         """May one more call be in flight?"""
@@ -87,4 +135,5 @@ def _with_lateness(limits: Limits) -> Limits:
         limits.tokens_per_minute,
         limits.jitter_s + LATENESS_S,
         limits.token_accounting,
+        limits.max_in_flight,
     )
