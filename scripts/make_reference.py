@@ -20,7 +20,8 @@ from reference_words import CODE_WORDS, EXIT_WORDS, SETTING_WORDS, fenced, table
 
 from headrace.cli.exits import Exit, exit_code
 from headrace.cli.main import app
-from headrace.config import _RULES, RunSettings
+from headrace.config import RunSettings
+from headrace.config.rules import RULES
 from headrace.errors import (
     CallError,
     ErrorCode,
@@ -242,7 +243,7 @@ def _setting_row(field: Any) -> tuple[str, ...]:
         f"`{name}`",
         f"`HEADRACE_{name.upper()}`",
         _default_of(field),
-        _RULES[name].allowed,
+        RULES[name].allowed,
         SETTING_WORDS.get(name) or _help_of(name),
     )
 

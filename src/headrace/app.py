@@ -36,6 +36,7 @@ from headrace.providers.functions.coroutine import CoroutineProvider
 from headrace.providers.functions.process import ProcessProvider
 from headrace.providers.functions.thread import ThreadProvider
 from headrace.providers.http import HttpProvider
+from headrace.terms import Budget, CacheRules, Fallback, Hedge, Price
 from headrace.wire import decode_request
 
 Backend = Literal["auto", "coroutine", "thread", "process"]
@@ -54,6 +55,14 @@ class HttpRoute(msgspec.Struct, frozen=True):
         dialect: `openai`, `anthropic`, `azure` or `http`.
         retry: how often a call is tried.
         timeout_s: time limit of one attempt.
+        strategy: which endpoint gets a call, one of `STRATEGIES`.
+        fallbacks: which model is asked where another has failed for good.
+        prices: of models, for budgets; an endpoint's own go before.
+        budget: of each job.
+        tenant_budget: of all jobs of a tenant together.
+        cache: how answers are kept; None = not.
+        hedge: when a slow call is made twice; None = never.
+        max_waiting: calls that may wait at the gate; more are refused.
     """
 
     name: str
@@ -61,6 +70,14 @@ class HttpRoute(msgspec.Struct, frozen=True):
     dialect: str = "openai"
     retry: Retry = Retry()
     timeout_s: float = 600.0
+    strategy: str = "headroom"
+    fallbacks: tuple[Fallback, ...] = ()
+    prices: tuple[Price, ...] = ()
+    budget: Budget | None = None
+    tenant_budget: Budget | None = None
+    cache: CacheRules | None = None
+    hedge: Hedge | None = None
+    max_waiting: int | None = None
 
 
 class FunctionRoute(msgspec.Struct, frozen=True):

@@ -7,13 +7,13 @@ durations in seconds, `deadline` is on the monotonic clock.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from decimal import Decimal
 from enum import IntEnum, StrEnum
 from typing import Any, Literal
 
 import msgspec
 
 from headrace.errors import ErrorCode
+from headrace.terms import Price
 
 
 class Priority(IntEnum):
@@ -289,28 +289,6 @@ class Retry(msgspec.Struct, frozen=True):
             raise ValueError(f"cap_s {self.cap_s} is not above 0")
         if self.total_s is not None and not self.total_s > 0:
             raise ValueError(f"total_s {self.total_s} is not above 0")
-
-
-class Price(msgspec.Struct, frozen=True):
-    """What a million tokens of a model cost, in US dollars.
-
-    Args:
-        input_usd: >= 0, of what is sent.
-        output_usd: >= 0, of what comes back.
-        model: the model it is for; empty = every model without a price of its own.
-
-    Raises:
-        ValueError: a negative price.
-    """
-
-    input_usd: Decimal
-    output_usd: Decimal
-    model: str = ""
-
-    def __post_init__(self) -> None:
-        for name in ("input_usd", "output_usd"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} {getattr(self, name)} is not 0 or more")
 
 
 class Endpoint(msgspec.Struct, frozen=True):

@@ -1,12 +1,14 @@
 """Settings come from flags, environment and file, and are refused clearly."""
 
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
 from headrace.config import load_settings, load_store
-from headrace.errors import ConfigError
+from headrace.errors import ConfigError, ErrorCode
 from headrace.model import Priority
+from headrace.terms import Fallback
 
 NOWHERE = Path("/nonexistent")
 
@@ -22,7 +24,7 @@ def with_file(tmp_path, text):
 
 def test_without_settings_the_defaults_hold():
     settings = load()
-    assert (settings.in_flight, settings.max_in_flight) == (32, 512)
+    assert (settings.in_flight, settings.max_in_flight) == ("auto", 512)
     assert (settings.patience, settings.max_attempts) == (900.0, 5)
     assert settings.store == "headrace.db"
 
@@ -60,11 +62,21 @@ REFUSED = [
     ({"in_flight": "0"}, "--in-flight: given '0', allowed a whole number from 1"),
     ({"in_flight": "many"}, "--in-flight: given 'many'"),
     ({"in_flight": "600"}, "--in-flight: given 600, allowed 1 to 512"),
-    ({"in_flight": "auto"}, "--in-flight: given auto, which is not there yet"),
-    ({"in_flight": "cpu"}, "not there yet"),
-    ({"strategy": "sticky"}, "--strategy: given sticky, which is not there yet"),
-    ({"cache": True}, "--cache: given the cache, which is not there yet"),
-    ({"budget_usd": 1.0}, "--budget-usd: given a budget of 1, which is not there"),
+    ({"in_flight": "auto+vegas"}, "or some of auto, aimd, cpu, throughput"),
+    ({"in_flight": "cpu+cpu"}, "--in-flight: given 'cpu+cpu'"),
+    ({"in_flight": "-4"}, "--in-flight: given '-4'"),
+    ({"strategy": "best"}, "--strategy: given 'best', allowed headroom, least_"),
+    ({"budget_usd": "1"}, "--budget-usd: given without --price, which it needs"),
+    ({"budget_usd": "0", "price": "1/2"}, "--budget-usd: given '0', allowed US doll"),
+    ({"price": ["1"]}, "allowed [MODEL=]INPUT/OUTPUT"),
+    ({"price": ["1/2", "3/4"]}, "--price: given"),
+    ({"price": ["m=-1/2"]}, "--price: given"),
+    ({"fallback": ["a"]}, "allowed MODEL=OTHER"),
+    ({"fallback": ["a=a"]}, "--fallback: given"),
+    ({"fallback": ["a=b:nonsense"]}, "--fallback: given"),
+    ({"cache_ttl": 5.0}, "--cache-ttl: given without --cache"),
+    ({"cache": True, "cache_ttl": -1.0}, "--cache-ttl: given '-1.0'"),
+    ({"cache": True, "cache_store": "disk"}, "allowed memory, or a redis:// address"),
     ({"timeout": 0.0}, "--timeout: given '0.0', allowed seconds above 0"),
     ({"timeout": float("inf")}, "--timeout: given 'inf'"),
     ({"max_attempts": 0}, "--max-attempts: given '0', allowed a whole number from 1"),
@@ -125,8 +137,21 @@ def test_a_wrong_settings_file_is_refused(tmp_path, text, message):
         load(folder=with_file(tmp_path, text))
 
 
-def test_an_in_flight_ceiling_below_the_default_lowers_it():
-    assert load({"max_in_flight": 4}).in_flight == 4
+def test_by_default_the_number_in_flight_is_found():
+    settings = load({"max_in_flight": 4})
+    assert settings.limits.controllers == ("auto",)
+    assert settings.limits.most_in_flight == 4
+
+
+def test_prices_and_fallbacks_are_read():
+    settings = load(
+        {"price": ["0.5/1.5", "big=3/15"], "fallback": ["big=small:overloaded"]}
+    )
+    assert [(p.model, p.output_usd) for p in settings.price] == [
+        ("", Decimal("1.5")),
+        ("big", Decimal(15)),
+    ]
+    assert settings.fallback == (Fallback("big", "small", (ErrorCode.OVERLOADED,)),)
 
 
 def test_the_store_is_found_by_flag_then_variable_then_file(tmp_path):

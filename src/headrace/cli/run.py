@@ -74,17 +74,28 @@ def run(
     ] = None,
     in_flight: Annotated[
         str | None,
-        Option("--in-flight", metavar="N", help="Calls at once (32), of each address."),
+        Option(
+            "--in-flight",
+            metavar="N|auto|…",
+            help="Calls at once, of each address: a number, or who finds it: auto "
+            "(default), aimd, cpu, throughput, or several joined by +; the lowest holds.",
+        ),
     ] = None,
     max_in_flight: Annotated[
         str | None,
         Option(
-            "--max-in-flight", metavar="N", help="--in-flight is never above (512)."
+            "--max-in-flight", metavar="N", help="Calls at once are never more (512)."
         ),
     ] = None,
     strategy: Annotated[
         str | None,
-        Option("--strategy", metavar="NAME", help="Which address is called: headroom."),
+        Option(
+            "--strategy",
+            metavar="NAME",
+            help="Which address is called: headroom (default), least_connections, "
+            "round_robin, weighted_round_robin, random, health_aware, p2c_ewma, "
+            "priority, sticky.",
+        ),
     ] = None,
     timeout: Annotated[
         str | None,
@@ -122,10 +133,56 @@ def run(
         str | None,
         Option("--priority", metavar="P", help="low, normal (default), high, urgent."),
     ] = None,
-    budget_usd: Annotated[
-        str | None, Option("--budget-usd", metavar="X", help="Not there yet.")
+    fallback: Annotated[
+        list[str] | None,
+        Option(
+            "--fallback",
+            metavar="MODEL=OTHER[:CODE,…]",
+            help="The model to ask where MODEL has failed for good; repeatable.",
+        ),
     ] = None,
-    cache: Annotated[bool | None, Option("--cache", help="Not there yet.")] = None,
+    hedge: Annotated[
+        bool | None,
+        Option(
+            "--hedge",
+            help="Make slow calls a second time at another address; the first answer "
+            "counts.",
+        ),
+    ] = None,
+    budget_usd: Annotated[
+        str | None,
+        Option(
+            "--budget-usd",
+            metavar="X",
+            help="US dollars to spend; then the job pauses. Needs --price.",
+        ),
+    ] = None,
+    price: Annotated[
+        list[str] | None,
+        Option(
+            "--price",
+            metavar="[MODEL=]IN/OUT",
+            help="US dollars for a million tokens in and out; repeatable.",
+        ),
+    ] = None,
+    cache: Annotated[
+        bool | None,
+        Option("--cache", help="Answer equal calls once; keep answers for other runs."),
+    ] = None,
+    cache_ttl: Annotated[
+        str | None,
+        Option(
+            "--cache-ttl", metavar="S", help="Seconds an answer is good for (no end)."
+        ),
+    ] = None,
+    cache_store: Annotated[
+        str | None,
+        Option(
+            "--cache-store",
+            metavar="WHERE",
+            help="memory or redis://…; by default the store of the jobs.",
+        ),
+    ] = None,
     limit: Annotated[
         str | None, Option("--limit", metavar="N", help="Take only the first N lines.")
     ] = None,

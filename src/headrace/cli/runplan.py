@@ -68,7 +68,17 @@ class RunPlan(msgspec.Struct, frozen=True):
             for url in settings.base_url
         )
         return HttpRoute(
-            name, endpoints, settings.dialect, settings.retry, settings.timeout
+            name,
+            endpoints,
+            settings.dialect,
+            settings.retry,
+            settings.timeout,
+            strategy=settings.strategy,
+            fallbacks=settings.fallback,
+            prices=settings.price,
+            budget=settings.budget,
+            cache=settings.cache_rules,
+            hedge=settings.hedging,
         )
 
     @contextmanager

@@ -6,6 +6,19 @@ from collections.abc import Sequence
 
 import msgspec
 
+STRATEGIES = (
+    "headroom",
+    "least_connections",
+    "round_robin",
+    "weighted_round_robin",
+    "random",
+    "health_aware",
+    "p2c_ewma",
+    "priority",
+    "sticky",
+)
+"""How one of several endpoints may be chosen; docs/design.md, "Endpoints"."""
+
 
 class Candidate(msgspec.Struct, frozen=True, gc=False):
     """One endpoint that is healthy and may take a call now."""

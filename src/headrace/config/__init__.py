@@ -1,0 +1,8 @@
+"""Settings: flags, then environment (`HEADRACE_…`), then `headrace.toml`."""
+
+from __future__ import annotations
+
+from headrace.config.loading import load_settings, load_store
+from headrace.config.settings import RunSettings
+
+__all__ = ["RunSettings", "load_settings", "load_store"]
