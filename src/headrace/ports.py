@@ -307,6 +307,30 @@ class Store(Intake, Jobs, Sums, Control, Leases, Records, Notes, Protocol):
         ...
 
 
+class Learner(Protocol):
+    """Whoever learns something that the next process should know.
+
+    Names tell whose note it is, to the whole store: `limit/<address>`,
+    `rate/<address>/<model>/<dimension>`, `flow/<priority>/<tenant>`.
+    """
+
+    def notes(self) -> Mapping[str, bytes]:
+        """Return what has been learnt, by name; may be empty. Asked every 10 s."""
+        ...
+
+    def recall(self, notes: Mapping[str, bytes]) -> None:
+        """Take what former processes noted, once, before the first call.
+
+        Notes of others are among them, and are left alone. Taking a note twice does
+        no harm: if this raises, each is given again by itself.
+
+        Raises:
+            ValueError, TypeError, LookupError, MsgspecError: a note cannot be read; the
+                others count.
+        """
+        ...
+
+
 class Sink(Protocol):
     """Where committed outcomes are shown: the output files of a run, listeners."""
 
