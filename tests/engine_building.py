@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -50,6 +50,21 @@ class Scripted:
 
     async def close(self) -> None:
         self.closed = True
+
+
+class Pupil:
+    """Learns whole numbers by name."""
+
+    def __init__(self, **learnt: int) -> None:
+        self.learnt = learnt
+
+    def notes(self) -> Mapping[str, bytes]:
+        return {f"limit/{k}": str(v).encode() for k, v in self.learnt.items()}
+
+    def recall(self, notes: Mapping[str, bytes]) -> None:
+        for name, value in notes.items():
+            if name.startswith("limit/"):
+                self.learnt[name.removeprefix("limit/")] = int(value)
 
 
 class Bench(msgspec.Struct):

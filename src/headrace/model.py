@@ -7,6 +7,7 @@ durations in seconds, `deadline` is on the monotonic clock.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from decimal import Decimal
 from enum import IntEnum, StrEnum
 from typing import Any, Literal
 
@@ -180,6 +181,8 @@ class Outcome(msgspec.Struct, frozen=True):
     trace: Trace = msgspec.field(default_factory=Trace)
     number: int = 0
     """Position among the job's outcomes, from 1; 0 in memory."""
+    cost_usd: Decimal | None = None
+    """US dollars, >= 0, to the billionth; None if no price is known."""
 
     @property
     def ok(self) -> bool:
