@@ -28,7 +28,7 @@ import msgspec
 from headrace.policies.concurrency import Sample, Verdict, check_ceiling
 from headrace.policies.latency import Judgement, LatencyGuard
 
-START = 4
+START = 2
 """Measured: docs/design.md, "Calls in flight"."""
 KEPT_SHARE = 0.8
 """Of what the last run learnt, a run begins with: the rest is regained within a call's
@@ -54,12 +54,16 @@ class Rules(msgspec.Struct, frozen=True, gc=False):
     """Ends in a round at least, else small limits would be refused too often."""
     fallen_hold: int = 8
     """Rounds of a hold after the server began to take fewer: it may take more soon."""
-    fallen_probes: int = 4
+    fallen_probes: int = 6
     """So many probes at that pace, then more and more rarely."""
     least_probe: int = 8
     """Ends, at least, after which a slot more counts as accepted."""
+    least_hold: int = 320
+    """Ends in a hold at least: probing has no more than 0.3 % of calls refused."""
     hasty_below: int = 32
-    """Up to here each end lets two more in: few calls, and few refused by that."""
+    hasty_more: int = 3
+    """Below, each end lets so many in: a start of 2 then costs no time against one of
+    8, and a server that takes one call refuses one, not seven."""
     cut: float = 0.7
     least_losses: int = 2
     loss_share: float = 0.1
@@ -153,7 +157,7 @@ class Adaptive(msgspec.Struct, frozen=True, gc=False):
         if course.phase is Phase.GROWING:
             if guard is not None and not guard.allows(value):
                 return Adaptive(value, course, ends, guard)
-            more = 2 if value < RULES.hasty_below else 1
+            more = RULES.hasty_more if value < RULES.hasty_below else 1
             if not course.reason:
                 course = _turned(course, reason="all slots were used")
             value = min(value + more, course.ceiling)
@@ -247,7 +251,7 @@ class Adaptive(msgspec.Struct, frozen=True, gc=False):
         )
 
     def _hold_ends(self, hold: int) -> int:
-        return hold * max(RULES.least_round, self.value)
+        return max(RULES.least_hold, hold * max(RULES.least_round, self.value))
 
     def _lost(self, sample: Sample) -> Adaptive:
         course, value, ends = self.course, self.value, self.ends
