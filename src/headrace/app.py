@@ -36,6 +36,7 @@ from headrace.providers.functions.coroutine import CoroutineProvider
 from headrace.providers.functions.process import ProcessProvider
 from headrace.providers.functions.thread import ThreadProvider
 from headrace.providers.http import HttpProvider
+from headrace.telemetry.resources import CpuLoad
 from headrace.terms import Budget, CacheRules, Fallback, Hedge, Price
 from headrace.wire import decode_request
 
@@ -154,7 +155,13 @@ def build(
 ) -> Built:
     """Wire one route: the layers around its provider, outermost first."""
     clock = tools.clock
-    gate = Gate(endpoints, clock, tools.listener, probe_timeout_s=timeout_s)
+    gate = Gate(
+        endpoints,
+        clock,
+        tools.listener,
+        probe_timeout_s=timeout_s,
+        load=CpuLoad().share,
+    )
     crew = Crew(gate.capacity + gate.capacity // 8 + 8)
     deadlines = Deadlines()
     retry_tools = RetryTools(gate, deadlines, clock, crew, tools.listener, tools.vigil)
@@ -174,7 +181,8 @@ def build_http_route(route: HttpRoute, keys: Keys, tools: RouteTools) -> BuiltRo
     """
     dialect = dialect_named(route.dialect)
     provider = HttpProvider(dialect, keys)
-    built = build(provider, route.endpoints, route.retry, route.timeout_s, tools)
+    endpoints = tuple(_with_limit_found(e) for e in route.endpoints)
+    built = build(provider, endpoints, route.retry, route.timeout_s, tools)
 
     def make_call(lease: Leased, flow: Flow) -> Call:
         return _http_call(dialect, lease, flow, tools.clock)
@@ -183,6 +191,12 @@ def build_http_route(route: HttpRoute, keys: Keys, tools: RouteTools) -> BuiltRo
         route.name, built.gate, built.handler, built.crew, make_call, _as_bytes
     )
     return BuiltRoute(served, built)
+
+
+def _with_limit_found(endpoint: Endpoint) -> Endpoint:
+    """Return the endpoint with the calls in flight found, unless they are stated."""
+    limits = endpoint.limits.with_in_flight("auto")
+    return msgspec.structs.replace(endpoint, limits=limits)
 
 
 def build_function_route(route: FunctionRoute, tools: RouteTools) -> BuiltRoute:

@@ -23,6 +23,8 @@ class EndpointView(msgspec.Struct, frozen=True):
     tokens_used: float | None = None
     quotas: tuple[Quota, ...] = ()
     """What its last answer said of its own limits."""
+    limit_reason: str = ""
+    """Why `in_flight_limit` last moved; "" if it never did, or never does."""
 
 
 class Progress(msgspec.Struct, frozen=True):

@@ -13,7 +13,7 @@ future, and gives it back when a more urgent call comes. Waiting ends by events 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from headrace.clock import Clock
 from headrace.engine.lane import CLASS_WEIGHTS, RATE, SLOT, Lane
@@ -34,6 +34,7 @@ class Gate:
         clock: time and chance.
         listener: told of breakers that move.
         probe_timeout_s: how long a probe of a sick endpoint may take.
+        load: reads what share of this machine's CPUs is in use, 0 to 1; must not block.
 
     Invariant: calls in flight, calls started and tokens reserved never exceed the
     limits of an endpoint; each admission is settled exactly once.
@@ -45,11 +46,12 @@ class Gate:
         clock: Clock,
         listener: Listener,
         probe_timeout_s: float = 600.0,
+        load: Callable[[], float] | None = None,
     ) -> None:
         if not endpoints:
             raise ValueError("a gate needs at least one endpoint")
         self.sites = [
-            Site(i, e, Breaker(probe_timeout_s=probe_timeout_s))
+            Site(i, e, Breaker(probe_timeout_s=probe_timeout_s), load)
             for i, e in enumerate(endpoints)
         ]
         self.clock = clock

@@ -148,6 +148,7 @@ class Placement:
         site.in_flight = in_flight = site.in_flight + 1
         if in_flight > site.peak:
             site.peak = in_flight
+        site.started = ticket.number = site.started + 1
         ticket.site = site
         ticket.hold = hold
         ticket.call.trace.endpoint = site.endpoint.name

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+
 import msgspec
 
 from headrace.events import EndpointView
-from headrace.model import DEFAULT_IN_FLIGHT, Call, Endpoint, Limits, Quota, Usage
+from headrace.model import Call, Endpoint, Limits, Quota, Usage
 from headrace.policies.breaker import Breaker
-from headrace.policies.concurrency import Fixed, InFlightLimit
+from headrace.policies.concurrency import InFlightLimit, Sample
+from headrace.policies.controllers import build_in_flight
 from headrace.policies.rate import RateLimit, build_rate
 from headrace.policies.retry import RetryBudget
 
 LATENESS_S = 0.02
 """How late after its scheduled time a call may start; counted as jitter in the rate."""
+LOAD_INTERVAL_S = 1.0
+"""How often the machine's load is read at most; only while calls end."""
 
 
 class Hold(msgspec.Struct, frozen=True, gc=False):
@@ -36,22 +42,33 @@ class Site:
         "in_flight",
         "index",
         "limit",
+        "load",
+        "load_at",
         "pauses",
         "peak",
         "quotas",
         "rate",
+        "started",
         "throttles",
     )
 
-    def __init__(self, index: int, endpoint: Endpoint, breaker: Breaker) -> None:
+    def __init__(
+        self,
+        index: int,
+        endpoint: Endpoint,
+        breaker: Breaker,
+        load: Callable[[], float] | None = None,
+    ) -> None:
         self.index = index
         self.endpoint = endpoint
         self.in_flight = 0
         self.peak = 0
-        in_flight = endpoint.limits.in_flight
-        self.limit: InFlightLimit = Fixed(
-            in_flight if isinstance(in_flight, int) else DEFAULT_IN_FLIGHT
-        )
+        self.started = 0
+        """Calls that ever started here."""
+        self.load = load
+        """Reads what share of this machine's CPUs is in use; None: nobody does."""
+        self.load_at = -math.inf
+        self.limit: InFlightLimit = build_in_flight(endpoint.limits)
         self.rate: RateLimit = build_rate(_with_lateness(endpoint.limits))
         self.breaker = breaker
         self.budget = RetryBudget()
@@ -95,6 +112,16 @@ class Site:
             used = rate.costs(usage.total_tokens)
             self.rate = rate.settle(now, hold.costs, used, hold.start_at)
 
+    def learn(self, sample: Sample) -> None:
+        """Let the limit of calls in flight learn from one of them."""
+        limit = self.limit.observe(sample)
+        if limit.heeds_load and self.load is not None:
+            now = sample.started_at + sample.duration_s
+            if now - self.load_at >= LOAD_INTERVAL_S:
+                self.load_at = now
+                limit = limit.note_load(now, self.load())
+        self.limit = limit
+
     def has_slot(self) -> bool:
         """May one more call be in flight?"""
         return self.in_flight < self.limit.value
@@ -125,6 +152,7 @@ class Site:
             calls_used=used.get("calls"),
             tokens_used=used.get("tokens"),
             quotas=self.quotas,
+            limit_reason=self.limit.reason,
         )
 
 

@@ -52,6 +52,8 @@ class Ticket(msgspec.Struct, eq=False):
     """What it took of the rates there."""
     permit: int = 0
     """Of the endpoint's breaker."""
+    number: int = 0
+    """Which call of the endpoint it is, by when it started."""
 
     @property
     def endpoint(self) -> Endpoint:
@@ -116,7 +118,11 @@ class Ticket(msgspec.Struct, eq=False):
         rule = verdict_of(error)
         if isinstance(error, Unreachable) and site.rate.dims:
             site.give_back(self.hold)
-        if error.code is ErrorCode.RATE_LIMITED:
+        code = error.code
+        # Refused though nothing else of ours is in flight: no limit is low enough.
+        if code is ErrorCode.RATE_LIMITED or (
+            code is ErrorCode.TOO_MANY_CONCURRENT and site.in_flight == 1
+        ):
             self._pause(site, error, now)
         self._observe_breaker(site, rule.breaker, now, error.retry_after_s)
         self._release(site, now, rule.limiter)
@@ -148,10 +154,17 @@ class Ticket(msgspec.Struct, eq=False):
         """Give the concurrency permit back; the last step, exactly once."""
         duration_s = now - self.started_at
         self.call.trace.in_flight_s += duration_s
-        limit = site.limit
-        if limit.learns:
-            sample = Sample(self.started_at, duration_s, site.in_flight, verdict)
-            site.limit = limit.observe(sample)
+        if site.limit.learns:
+            site.learn(
+                Sample(
+                    self.started_at,
+                    duration_s,
+                    site.in_flight,
+                    verdict,
+                    self.number,
+                    site.started,
+                )
+            )
         self.site = None
         self.gate.ended(site, now)
 
