@@ -10,6 +10,21 @@ from headrace.jobs import Counts, JobState
 from headrace.model import Quota
 
 
+class LearntRate(msgspec.Struct, frozen=True):
+    """A rate limit that nobody stated, of one model at one endpoint."""
+
+    model: str
+    dimension: str
+    """`calls`, `tokens`, `input_tokens` or `output_tokens`."""
+    per_minute: float
+    used: float
+    """Share of it in use, 0 to 1."""
+    blocked_s: float
+    """For so long nothing starts, as the provider asked; 0.0 = it may."""
+    source: str
+    """`headers` or `refusals`."""
+
+
 class EndpointView(msgspec.Struct, frozen=True):
     """One endpoint as it stands."""
 
@@ -23,6 +38,8 @@ class EndpointView(msgspec.Struct, frozen=True):
     tokens_used: float | None = None
     quotas: tuple[Quota, ...] = ()
     """What its last answer said of its own limits."""
+    learnt: tuple[LearntRate, ...] = ()
+    """Limits that hold beside the stated ones; they never allow more."""
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -40,8 +57,9 @@ class Progress(msgspec.Struct, frozen=True):
     output_tokens: int
     tries: int
     binding: str
-    """Which limit holds the run back now: `calls`, `tokens`, `in_flight`, `endpoint`,
-    `upstream`, `input` or `none`."""
+    """Which limit holds the run back now: `calls`, `tokens`, one that was learnt
+    (`learnt_calls`, `learnt_tokens`, …), `in_flight`, `endpoint`, `upstream`, `input`
+    or `none`."""
     left_s: float | None
     """Expected seconds to the end; None while unknown."""
     endpoints: tuple[EndpointView, ...] = ()
