@@ -65,7 +65,7 @@ class Lesson(msgspec.Struct, frozen=True, gc=False):
     """N as headers told it last; `OPEN` if they did not."""
     crest: float = OPEN
     """N when it was refused last."""
-    age_s: float = CREST_S
+    age_s: float = msgspec.field(default_factory=lambda: CREST_S)
     """Time of use since then."""
     seen_at: float = 0.0
     cut_at: float = 0.0

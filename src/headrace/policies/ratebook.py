@@ -266,7 +266,8 @@ class ModelRates(msgspec.Struct, frozen=True, gc=False):
         rates = self
         for place, lesson in enumerate(self.lessons):
             dim = rates.rate.dims[place]
-            used = lesson.used(now, dim.taken(now) / dim.stated.limit)
+            full = dim.taken(now) + dim.burst  # few large calls fill it too
+            used = lesson.used(now, full / dim.stated.limit)
             if used is not lesson or used.differs(dim.stated.limit):
                 rates = rates._moved(now, place, used, setting)
         return rates
