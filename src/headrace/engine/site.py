@@ -229,8 +229,10 @@ class Site:
         until = self.pauses.get(model, 0.0)
         if until and until <= now:
             del self.pauses[model]
-            return 0.0
-        return until
+            until = 0.0
+        if self.learnt and (learnt := self.learnt.get(model)) is not None:
+            until = max(until, learnt.blocked_until())
+        return until if until > now else 0.0
 
     def pause(self, model: str, until: float) -> None:
         """Start no call of `model` here before `until`."""

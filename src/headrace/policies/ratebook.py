@@ -31,7 +31,7 @@ is the limit of a day (Groq calls it by the same name)."""
 _MOST = 1e12
 _FIRST_PAUSE_S = 1.0
 _LONGEST_PAUSE_S = 60.0
-_LEAST_CALLS = 20.0
+_LEAST_CALLS = 10.0
 """A first guess is not lower: few calls before a refusal tell of others' use, or of an
 earlier process, not of the limit."""
 _WHOLE = 1.0 - 1e-9
@@ -129,6 +129,11 @@ class ModelRates(msgspec.Struct, frozen=True, gc=False):
         """Return the costs with nothing taken of dimensions learnt meanwhile."""
         missing = len(self.rate.dims) - len(costs)
         return (*costs, *((0.0,) * missing)) if missing else costs
+
+    def blocked_until(self) -> float:
+        """Return until when the server wants nothing of what it refused last."""
+        until = self.rate.blocked_until
+        return max([until, *[dim.blocked_until for dim in self.rate.dims]])
 
     # ---- learning
 
