@@ -40,6 +40,8 @@ class EndpointView(msgspec.Struct, frozen=True):
     """What its last answer said of its own limits."""
     learnt: tuple[LearntRate, ...] = ()
     """Limits that hold beside the stated ones; they never allow more."""
+    note: str = ""
+    """What was found out about it that a person should know; empty if nothing."""
 
 
 class Progress(msgspec.Struct, frozen=True):

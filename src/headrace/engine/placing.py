@@ -208,4 +208,6 @@ def _may_try(site: Site, ticket: Ticket, now: float) -> bool:
     call = ticket.call
     if site.rate_fits(call, ticket.tokens) or site.paused_until(call.model, now):
         return False
+    if site.waits_for_learnt(call, ticket.tokens, now):
+        return False
     return site.breaker.state != "open"

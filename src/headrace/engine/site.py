@@ -15,13 +15,12 @@ from headrace.policies.lesson import Setting
 from headrace.policies.rate import RateLimit, build_rate
 from headrace.policies.ratebook import (
     ModelRates,
-    Note,
     Refusal,
     Sent,
     gives_nothing_back,
-    recalled,
     start_of,
 )
+from headrace.policies.ratenotes import Note, noted, recalled
 from headrace.policies.retry import RetryBudget
 
 _MODELS = 256
@@ -29,6 +28,7 @@ _MODELS = 256
 _MARK_S = 5.0
 _MARKS = 12
 _NOTHING = ModelRates()
+NO_REFUNDS = "refused for tokens below our own count: it keeps what calls reserve"
 
 LATENESS_S = 0.02
 """How late after its scheduled time a call may start; counted as jitter in the rate."""
@@ -63,6 +63,7 @@ class Site:
         "index",
         "learnt",
         "limit",
+        "note",
         "pauses",
         "peak",
         "quotas",
@@ -88,6 +89,7 @@ class Site:
         self.quotas: tuple[Quota, ...] = ()
         self.learnt: dict[str, ModelRates] = {}
         """By model; empty while nothing is known but what was stated."""
+        self.note = ""
         self.answers = 0
         self.tokens = 0
         """Reserved by the calls that were answered."""
@@ -121,6 +123,17 @@ class Site:
         free_at = self.rate.earliest(now, self.rate.costs(tokens))
         bound = learnt.binding(free_at, call.cost)
         return f"learnt_{bound}" if bound else stated
+
+    def waits_for_learnt(self, call: Call, tokens: int, now: float) -> bool:
+        """Is it a learnt limit, and none that models share, that holds the call?
+
+        Then its start is not reserved ahead: nothing but its own lane can overtake it,
+        and other models must not wait for it.
+        """
+        if call.model not in self.learnt:
+            return False
+        shared_at = self.rate.earliest(now, self.rate.costs(tokens))
+        return self.rate_at(call, tokens, now) > shared_at
 
     def rate_headroom(self, call: Call, now: float) -> float:
         """Return the least share left of any rate limit, 0 to 1."""
@@ -189,23 +202,27 @@ class Site:
         dimension = refusal.dimension
         if dimension is not None and gives_nothing_back(self.rate, now, dimension):
             self.rate = self.rate.without_refunds(now)
-            self._setting = Setting(self._setting.jitter_s, "reserved")
+            self._keep_reserved()
         before = self.learnt.get(call.model, _NOTHING)
         if before is _NOTHING and len(self.learnt) >= _MODELS:
             return False
-        before = before.unrefunded(now, dimension)
+        if dimension is not None and gives_nothing_back(before.rate, now, dimension):
+            before = before.with_rate(before.rate.without_refunds(now))
+            self._keep_reserved()
         sent = self._sent(call, now)
         self.learnt[call.model] = before.refused(now, refusal, u, sent, self._setting)
         return dimension is not None
+
+    def _keep_reserved(self) -> None:
+        self._setting = Setting(self._setting.jitter_s, "reserved")
+        self.note = NO_REFUNDS
 
     def _sent(self, call: Call, now: float) -> Sent:
         """Return what was started within about the last minute, of all models."""
         marks = self._marks
         while len(marks) > 1 and marks[0][0] < now - _MARKS * _MARK_S:
             marks.popleft()
-        _, answers, tokens = marks[0] if self.answers else (0.0, 0, 0)
-        if marks and marks[0][1] == 1:  # nothing before the first answer
-            answers, tokens = 0, 0
+        _, answers, tokens = marks[0] if marks else (0.0, 0, 0)
         flying = self.in_flight
         return Sent(
             float(self.answers - answers + flying),
@@ -213,8 +230,8 @@ class Site:
         )
 
     def notes(self, now: float) -> list[Note]:
-        """Return what was learnt, for the next process; from a stable order."""
-        return [n for m, rates in self.learnt.items() for n in rates.notes(m, now)]
+        """Return what was learnt, for the next process."""
+        return [n for m, rates in self.learnt.items() for n in noted(m, rates, now)]
 
     def recall(self, notes: Sequence[Note], now: float, away_s: float) -> None:
         """Begin with what an earlier process learnt; see `notes`."""
@@ -252,6 +269,7 @@ class Site:
             calls_used=used.get("calls"),
             tokens_used=used.get("tokens"),
             quotas=self.quotas,
+            note=self.note,
             learnt=tuple(
                 [r for m, rates in self.learnt.items() for r in rates.views(m, now)]
             ),

@@ -19,16 +19,16 @@ import msgspec
 from headrace.events import LearntRate
 from headrace.model import NO_COST, Cost, Quota, Usage
 from headrace.policies.dimension import Dimension
-from headrace.policies.lesson import OPEN, Lesson, Setting, Source
+from headrace.policies.lesson import OPEN, Lesson, Setting
 from headrace.policies.rate import Costs, RateLimit
 
 MOST_BLOCK_S = 3_600.0
 """No refusal holds calls longer; then one is tried again."""
-_MINUTE_S = 60.0
+MINUTE_S = 60.0
 _LONGEST_S = 66.0
 """A minute's limit is free again by then, however the server counts; what takes longer
 is the limit of a day (Groq calls it by the same name)."""
-_MOST = 1e12
+MOST_LIMIT = 1e12
 _FIRST_PAUSE_S = 1.0
 _LONGEST_PAUSE_S = 60.0
 _LEAST_CALLS = 10.0
@@ -58,18 +58,6 @@ class Refusal(msgspec.Struct, frozen=True, gc=False):
     """How long to wait, if it was said."""
     limit: float | None = None
     """N a minute, if it was said."""
-
-
-class Note(msgspec.Struct, frozen=True):
-    """One learnt limit, to be kept for the next process."""
-
-    model: str
-    dimension: str
-    window_s: float
-    limit: float
-    source: Source
-    taken: float = 0.0
-    """Units that counted in the window when it was noted."""
 
 
 class ModelRates(msgspec.Struct, frozen=True, gc=False):
@@ -158,13 +146,13 @@ class ModelRates(msgspec.Struct, frozen=True, gc=False):
     def _heard(
         self, now: float, quota: Quota, sent: Sent, setting: Setting
     ) -> ModelRates:
-        if not 1.0 <= quota.window_s <= _MINUTE_S or quota.dimension in self.long:
+        if not 1.0 <= quota.window_s <= MINUTE_S or quota.dimension in self.long:
             return self._spent(now, quota)
         place = self._place(quota.dimension, quota.window_s)
         if _is_more(quota.reset_s, _LONGEST_S):
             rates = self._lengthened(quota.dimension, place, setting, now)
             return rates._spent(now, quota)  # noqa: SLF001  our own next version
-        limit = _sane(quota.limit)
+        limit = sane(quota.limit)
         if limit is None:
             return self._spent(now, quota)
         used = _used(limit, quota.remaining)
@@ -173,7 +161,7 @@ class ModelRates(msgspec.Struct, frozen=True, gc=False):
             lesson = Lesson(
                 quota.dimension, quota.window_s, "headers", limit, limit, seen_at=now
             )
-            return self._begun(now, lesson, max(ours, used or 0.0), setting)
+            return self.begun(now, lesson, max(ours, used or 0.0), setting)
         lesson, dim = self.lessons[place].told_limit(limit), self.rate.dims[place]
         if used is not None:
             taken = dim.taken(now)
@@ -186,7 +174,7 @@ class ModelRates(msgspec.Struct, frozen=True, gc=False):
         """Wait if nothing is left of a limit that we do not count ourselves."""
         if quota.remaining != 0 or not _is_more(quota.reset_s, 0.0):
             return self
-        wait_s = min(quota.reset_s or 0.0, _MINUTE_S)
+        wait_s = min(quota.reset_s or 0.0, MINUTE_S)
         return self.with_rate(self.rate.block(now + wait_s, None))
 
     def _lengthened(
@@ -215,7 +203,7 @@ class ModelRates(msgspec.Struct, frozen=True, gc=False):
         streak = self.streak + 1 if refusal.wait_s is None else 0
         until = now + _pause_s(refusal.wait_s, streak) * (1.0 + 0.1 * u)
         rates = ModelRates(self.rate, self.lessons, self.long, streak)
-        if not _is_more(refusal.wait_s, 2.0 * _MINUTE_S):  # else a day's: no pace helps
+        if not _is_more(refusal.wait_s, 2.0 * MINUTE_S):  # else a day's: no pace helps
             rates = rates._lowered(now, until, refusal, sent, setting)
         if refusal.dimension is None:  # whoever asks pauses the whole model
             return rates
@@ -225,26 +213,20 @@ class ModelRates(msgspec.Struct, frozen=True, gc=False):
         self, now: float, until: float, refusal: Refusal, sent: Sent, setting: Setting
     ) -> ModelRates:
         dimension = refusal.dimension or "calls"
-        limit = None if dimension in self.long else _sane(refusal.limit)
+        limit = None if dimension in self.long else sane(refusal.limit)
         ours = sent.calls if dimension == "calls" else sent.tokens
-        place = self._place(dimension, _MINUTE_S)
+        place = self._place(dimension, MINUTE_S)
         if place is None:
             lesson = _guess(refusal, dimension, limit, ours)
             lesson = lesson.paused(now, until)
-            return self._begun(now, lesson, ours, setting)
+            return self.begun(now, lesson, ours, setting)
         lesson = self.lessons[place]
         if limit is not None:
             lesson = lesson.told_limit(limit)
-        elif lesson.value > _MOST:
+        elif lesson.value > MOST_LIMIT:
             lesson = _guess(refusal, dimension, None, ours).paused(now, until)
         lesson = lesson.refused(now, refusal.started_at, until, ours)
         return self._moved(now, place, lesson, setting)
-
-    def unrefunded(self, now: float, dimension: str | None) -> ModelRates:
-        """Return these without refunds if a refusal for tokens shows there are none."""
-        if dimension is None or not gives_nothing_back(self.rate, now, dimension):
-            return self
-        return self.with_rate(self.rate.without_refunds(now))
 
     # ---- parts
 
@@ -254,9 +236,10 @@ class ModelRates(msgspec.Struct, frozen=True, gc=False):
                 return i
         return None
 
-    def _begun(
+    def begun(
         self, now: float, lesson: Lesson, taken: float, setting: Setting
     ) -> ModelRates:
+        """Return these with a further limit, of which `taken` units are used."""
         dim = Dimension(lesson.stated(setting))
         if taken > 0:
             dim = dim.count(now, min(taken, lesson.value))
@@ -295,7 +278,7 @@ class ModelRates(msgspec.Struct, frozen=True, gc=False):
             return self
         return ModelRates(rate, lessons, self.long, self.streak)
 
-    # ---- to be shown and kept
+    # ---- to be shown
 
     def binding(self, now: float, cost: Cost) -> str:
         """Return the dimension that makes a call wait; "" if none does."""
@@ -309,28 +292,13 @@ class ModelRates(msgspec.Struct, frozen=True, gc=False):
             LearntRate(
                 model,
                 lesson.dimension,
-                lesson.value * _MINUTE_S / lesson.window_s,
+                lesson.value * MINUTE_S / lesson.window_s,
                 min(1.0, dim.taken(now) / dim.limit),
                 max(0.0, dim.blocked_until - now, self.rate.blocked_until - now),
                 lesson.source,
             )
             for lesson, dim in zip(self.lessons, self.rate.dims, strict=True)
-            if lesson.value < _MOST
-        ]
-
-    def notes(self, model: str, now: float) -> list[Note]:
-        """Return what is worth keeping; blocks are not."""
-        return [
-            Note(
-                model,
-                lesson.dimension,
-                lesson.window_s,
-                lesson.value,
-                lesson.source,
-                dim.taken(now),
-            )
-            for lesson, dim in zip(self.lessons, self.rate.dims, strict=True)
-            if lesson.value < _MOST
+            if lesson.value < MOST_LIMIT
         ]
 
 
@@ -352,34 +320,9 @@ def gives_nothing_back(rate: RateLimit, now: float, dimension: str) -> bool:
     if not rate.terms.settles or dimension == "calls":
         return False
     return any(
-        dim.name != "calls" and dim.taken(now) < _PART * dim.limit for dim in rate.dims
+        dim.name == dimension and dim.taken(now) < _PART * dim.limit
+        for dim in rate.dims
     )
-
-
-def recalled(
-    notes: Sequence[Note], now: float, away_s: float, setting: Setting
-) -> dict[str, ModelRates]:
-    """Return by model what an earlier process learnt.
-
-    Args:
-        notes: from `ModelRates.notes`.
-        now: monotonic seconds.
-        away_s: since they were noted; within a window what was taken still counts.
-        setting: of the endpoint.
-    """
-    found: dict[str, ModelRates] = {}
-    for note in notes:
-        limit = _sane(note.limit)
-        if limit is None or not 1.0 <= note.window_s <= _MINUTE_S:
-            continue
-        told = limit if note.source == "headers" else OPEN
-        lesson = Lesson(
-            note.dimension, note.window_s, note.source, told, limit, seen_at=now
-        )
-        taken = note.taken if away_s < note.window_s else 0.0
-        rates = found.get(note.model, ModelRates())
-        found[note.model] = rates._begun(now, lesson, taken, setting)  # noqa: SLF001
-    return found
 
 
 def _units(dimension: str, cost: Cost) -> float:
@@ -397,9 +340,9 @@ def _guess(
 ) -> Lesson:
     """Return the first lesson: the limit if it is told, else what was accepted."""
     if limit is not None:
-        return Lesson(dimension, _MINUTE_S, "headers", limit, limit)
+        return Lesson(dimension, MINUTE_S, "headers", limit, limit)
     least = _LEAST_CALLS * max(1.0, _units(dimension, refusal.cost))
-    return Lesson(dimension, _MINUTE_S, "refusals", OPEN, max(least, ours))
+    return Lesson(dimension, MINUTE_S, "refusals", OPEN, max(least, ours))
 
 
 def _pause_s(wait_s: float | None, streak: int) -> float:
@@ -411,9 +354,9 @@ def _pause_s(wait_s: float | None, streak: int) -> float:
     )
 
 
-def _sane(limit: float | None) -> float | None:
+def sane(limit: float | None) -> float | None:
     """Return a limit that can be one; None for zero, NaN and the absurd."""
-    return limit if limit is not None and 0 < limit < _MOST else None
+    return limit if limit is not None and 0 < limit < MOST_LIMIT else None
 
 
 def _used(limit: float, remaining: float | None) -> float | None:
