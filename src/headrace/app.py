@@ -29,6 +29,7 @@ from headrace.model import (
     Limits,
     Retry,
     Trace,
+    with_token_accounting,
 )
 from headrace.ports import Provider
 from headrace.providers.dialects import Dialect, dialect_named
@@ -181,7 +182,10 @@ def build_http_route(route: HttpRoute, keys: Keys, tools: RouteTools) -> BuiltRo
     """
     dialect = dialect_named(route.dialect)
     provider = HttpProvider(dialect, keys)
-    endpoints = tuple(_with_limit_found(e) for e in route.endpoints)
+    endpoints = tuple(
+        with_token_accounting(_with_limit_found(e), dialect.token_accounting)
+        for e in route.endpoints
+    )
     built = build(provider, endpoints, route.retry, route.timeout_s, tools)
 
     def make_call(lease: Leased, flow: Flow) -> Call:

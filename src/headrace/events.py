@@ -10,6 +10,21 @@ from headrace.jobs import Counts, JobState
 from headrace.model import Quota
 
 
+class LearntRate(msgspec.Struct, frozen=True):
+    """A rate limit that nobody stated, of one model at one endpoint."""
+
+    model: str
+    dimension: str
+    """`calls`, `tokens`, `input_tokens` or `output_tokens`."""
+    per_minute: float
+    used: float
+    """Share of it in use, 0 to 1."""
+    blocked_s: float
+    """For so long nothing starts, as the provider asked; 0.0 = it may."""
+    source: str
+    """`headers` or `refusals`."""
+
+
 class EndpointView(msgspec.Struct, frozen=True):
     """One endpoint as it stands."""
 
@@ -25,6 +40,10 @@ class EndpointView(msgspec.Struct, frozen=True):
     """What its last answer said of its own limits."""
     limit_reason: str = ""
     """Why `in_flight_limit` last moved; "" if it never did, or never does."""
+    learnt: tuple[LearntRate, ...] = ()
+    """Limits that hold beside the stated ones; they never allow more."""
+    note: str = ""
+    """What was found out about it that a person should know; empty if nothing."""
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -42,8 +61,9 @@ class Progress(msgspec.Struct, frozen=True):
     output_tokens: int
     tries: int
     binding: str
-    """Which limit holds the run back now: `calls`, `tokens`, `in_flight`, `endpoint`,
-    `upstream`, `input` or `none`."""
+    """Which limit holds the run back now: `calls`, `tokens`, one that was learnt
+    (`learnt_calls`, `learnt_tokens`, …), `in_flight`, `endpoint`, `upstream`, `input`
+    or `none`."""
     left_s: float | None
     """Expected seconds to the end; None while unknown."""
     endpoints: tuple[EndpointView, ...] = ()

@@ -81,6 +81,8 @@ class Quota(msgspec.Struct, frozen=True, gc=False):
     limit: float | None = None
     remaining: float | None = None
     reset_s: float | None = None
+    window_s: float = 60.0
+    """The period that `limit` is for."""
 
 
 class Trace(msgspec.Struct, gc=False):
@@ -194,6 +196,8 @@ class Outcome(msgspec.Struct, frozen=True):
         return self.trace.attempts
 
 
+TokenAccounting = Literal["reserved", "actual"]
+"""Whether a provider keeps what it estimated of a call, or charges what it used."""
 CONTROLLERS = ("auto", "aimd", "cpu", "throughput")
 """Who may find out how many calls an endpoint takes at once."""
 DEFAULT_IN_FLIGHT = 32
@@ -212,7 +216,8 @@ class Limits(msgspec.Struct, frozen=True):
         tokens_per_minute: tokens reserved in any 60 s, > 0.
         jitter_s: how much later than it started a call may reach the provider.
         token_accounting: `reserved` if the provider keeps what it estimated,
-            `actual` if it charges what was used.
+            `actual` if it charges what was used; None: as the dialect says, of
+            functions `reserved`.
         max_in_flight: no controller goes above, >= 1.
 
     Raises:
@@ -223,7 +228,7 @@ class Limits(msgspec.Struct, frozen=True):
     calls_per_minute: float | None = None
     tokens_per_minute: float | None = None
     jitter_s: float = 0.2
-    token_accounting: Literal["reserved", "actual"] = "reserved"
+    token_accounting: TokenAccounting | None = None
     max_in_flight: int = DEFAULT_MAX_IN_FLIGHT
 
     def __post_init__(self) -> None:
@@ -327,3 +332,11 @@ class Endpoint(msgspec.Struct, frozen=True):
             raise ValueError(f"weight {self.weight} is not above 0")
         if self.tier < 0:
             raise ValueError(f"tier {self.tier} is below 0")
+
+
+def with_token_accounting(endpoint: Endpoint, accounting: TokenAccounting) -> Endpoint:
+    """Return the endpoint with its token accounting settled where it was left open."""
+    if endpoint.limits.token_accounting is not None:
+        return endpoint
+    limits = msgspec.structs.replace(endpoint.limits, token_accounting=accounting)
+    return msgspec.structs.replace(endpoint, limits=limits)

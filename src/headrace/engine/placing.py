@@ -49,7 +49,7 @@ class Placement:
             self.reason, self.bound = SLOT, ""
             return False
         breaker, rate = site.breaker, site.rate
-        if breaker.state != "closed" or site.pauses:
+        if breaker.state != "closed" or site.pauses or site.learnt:
             self.reason, self.bound = ENDPOINT, ""
             return self._is_eligible(site, ticket, now) and self._take(
                 site, ticket, now
@@ -103,7 +103,7 @@ class Placement:
         if not site.has_slot():
             self._note(SLOT, "")
             return False
-        if site.rate.dims and not self._rate_allows(site, ticket, now):
+        if (site.rate.dims or site.learnt) and not self._rate_allows(site, ticket, now):
             return False
         return self._is_well(site, now)
 
@@ -138,7 +138,7 @@ class Placement:
         if not self.admit_breaker(site, ticket, now):
             return False
         hold = NO_HOLD
-        if site.rate.dims:
+        if site.rate.dims or site.learnt:
             hold = site.reserve(ticket.call, ticket.tokens, now)
         self.start(site, ticket, hold)
         return True
@@ -208,5 +208,7 @@ def _may_try(site: Site, ticket: Ticket, now: float) -> bool:
     """Is nothing but the rate in the way on this endpoint?"""
     call = ticket.call
     if site.rate_fits(call, ticket.tokens) or site.paused_until(call.model, now):
+        return False
+    if site.waits_for_learnt(call, ticket.tokens, now):
         return False
     return site.breaker.state != "open"
