@@ -33,6 +33,7 @@ class Site:
         "breaker",
         "budget",
         "endpoint",
+        "held",
         "in_flight",
         "index",
         "limit",
@@ -48,6 +49,8 @@ class Site:
         self.endpoint = endpoint
         self.in_flight = 0
         self.peak = 0
+        self.held = 0
+        """Heads of lanes that hold a reservation here, and will need a slot."""
         in_flight = endpoint.limits.in_flight
         self.limit: InFlightLimit = Fixed(
             in_flight if isinstance(in_flight, int) else DEFAULT_IN_FLIGHT
@@ -95,9 +98,18 @@ class Site:
             used = rate.costs(usage.total_tokens)
             self.rate = rate.settle(now, hold.costs, used, hold.start_at)
 
-    def has_slot(self) -> bool:
-        """May one more call be in flight?"""
-        return self.in_flight < self.limit.value
+    def snapshot(self) -> object:
+        """Return the state of all rates; the same object while nothing moved."""
+        return self.rate
+
+    def restore(self, rates: object) -> None:
+        """Return to a snapshot just taken: nothing has happened since."""
+        assert isinstance(rates, RateLimit)
+        self.rate = rates
+
+    def has_slot(self, *, behind: bool = False) -> bool:
+        """May one more call be in flight? One `behind` leaves the heads their slots."""
+        return self.in_flight + (self.held if behind else 0) < self.limit.value
 
     def paused_until(self, model: str, now: float) -> float:
         """Return until when this endpoint wants no calls of `model`; 0.0 = it does."""
