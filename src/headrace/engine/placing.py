@@ -24,6 +24,8 @@ class Placement:
         self.bound = ""
         self.wake_at: float | None = None
         """When a call that could not be placed may be looked at again."""
+        self.behind = False
+        """Is it for a call behind a head? Then the slots of heads are left to them."""
         self._listener = listener
         self._turn = 0
 
@@ -95,12 +97,16 @@ class Placement:
             candidates = [c for c in candidates if c.index != index]
         return False
 
+    def may_start(self, site: Site, ticket: Ticket, now: float) -> bool:
+        """May this call start here now? If not, note when to look again."""
+        return self._is_eligible(site, ticket, now)
+
     def _is_eligible(self, site: Site, ticket: Ticket, now: float) -> bool:
         """May this call start here now? If not, note why and when to look again."""
         call = ticket.call
         if site.pauses and self._is_paused(site, call.model, now):
             return False
-        if not site.has_slot():
+        if not site.has_slot(behind=self.behind):
             self._note(SLOT, "")
             return False
         if (site.rate.dims or site.learnt) and not self._rate_allows(site, ticket, now):

@@ -52,6 +52,13 @@ class Hold(msgspec.Struct, frozen=True, gc=False):
 NO_HOLD = Hold(0.0)
 
 
+class Snapshot(msgspec.Struct, frozen=True, gc=False):
+    """How the rates of one endpoint stood for one model."""
+
+    stated: RateLimit
+    learnt: ModelRates | None
+
+
 class Site:
     """The state of one endpoint; only the gate changes it."""
 
@@ -63,6 +70,7 @@ class Site:
         "breaker",
         "budget",
         "endpoint",
+        "held",
         "in_flight",
         "index",
         "learnt",
@@ -90,6 +98,8 @@ class Site:
         self.endpoint = endpoint
         self.in_flight = 0
         self.peak = 0
+        self.held = 0
+        """Heads of lanes that hold a reservation here, and will need a slot."""
         self.started = 0
         """Calls that ever started here."""
         self.load = load
@@ -262,9 +272,23 @@ class Site:
                 limit = limit.note_load(now, self.load())
         self.limit = limit
 
-    def has_slot(self) -> bool:
-        """May one more call be in flight?"""
-        return self.in_flight < self.limit.value
+    def snapshot(self, model: str) -> Snapshot:
+        """Return the state of all rates that a call of `model` meets."""
+        return Snapshot(self.rate, self.learnt.get(model))
+
+    def is_at(self, model: str, rates: Snapshot) -> bool:
+        """Have the rates not moved since this snapshot?"""
+        return rates.stated is self.rate and rates.learnt is self.learnt.get(model)
+
+    def restore(self, model: str, rates: Snapshot) -> None:
+        """Return to a snapshot just taken: nothing has happened since."""
+        self.rate = rates.stated
+        if rates.learnt is not None:
+            self.learnt[model] = rates.learnt
+
+    def has_slot(self, *, behind: bool = False) -> bool:
+        """May one more call be in flight? One `behind` leaves the heads their slots."""
+        return self.in_flight + (self.held if behind else 0) < self.limit.value
 
     def paused_until(self, model: str, now: float) -> float:
         """Return until when this endpoint wants no calls of `model`; 0.0 = it does."""
