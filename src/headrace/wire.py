@@ -87,9 +87,7 @@ def decode_request(stored: bytes) -> HttpRequest:
     """
     found = _decode(stored)
     body = None if found.body is msgspec.UNSET else bytes(found.body)
-    return HttpRequest(
-        found.path, body, found.method, found.headers, found.cacheable
-    )
+    return HttpRequest(found.path, body, found.method, found.headers, found.cacheable)
 
 
 def check_path(path: str, *, query_allowed: bool = False) -> str | None:

@@ -95,7 +95,8 @@ def test_a_volatile_name_that_stands_twice_is_seen() -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [b'{"n":NaN}', b"no json", b"[1]", b'"\xff"', b"[" * 100_000, b'{"n":1e999}']
+    "body",
+    [b'{"n":NaN}', b"no json", b"[1]", b'"\xff"', b"[" * 100_000, b'{"n":1e999}'],
 )
 def test_what_does_not_parse_is_keyed_by_its_bytes(body: bytes) -> None:
     assert key(body) == key(body)
@@ -103,7 +104,9 @@ def test_what_does_not_parse_is_keyed_by_its_bytes(body: bytes) -> None:
 
 
 def test_whole_numbers_are_told_apart_however_long() -> None:
-    assert key(b'{"seed":18446744073709551617}') != key(b'{"seed":18446744073709551616}')
+    assert key(b'{"seed":18446744073709551617}') != key(
+        b'{"seed":18446744073709551616}'
+    )
 
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])

@@ -65,9 +65,7 @@ def request_key(request: HttpRequest, scope: bytes, tenant: str) -> bytes | None
     body = canonical_body(request.body)
     if body is None:
         return None
-    place = _encode(
-        [request.method, request.path, tenant, _canonical(request.headers)]
-    )
+    place = _encode([request.method, request.path, tenant, _canonical(request.headers)])
     return _digest(scope, place, body)
 
 

@@ -17,7 +17,7 @@ from headrace.jobs import (
     Recorded,
 )
 from headrace.model import Outcome
-from headrace.ports import Pulse
+from headrace.ports import Cache, Pulse
 from headrace.stores import (
     jobrow,
     steps_control,
@@ -25,6 +25,7 @@ from headrace.stores import (
     steps_leases,
     steps_records,
 )
+from headrace.stores.sqlcache import SqlCache
 from headrace.stores.statement import Steps
 
 T = TypeVar("T")
@@ -182,6 +183,9 @@ class SqlStore:
 
     def pulse(self, epoch: int, lease_s: float) -> Pulse:
         return self._backend.pulse(epoch, lease_s)
+
+    def cache(self) -> Cache | None:
+        return SqlCache(self._backend)
 
     async def close(self) -> None:
         await self._backend.close()
