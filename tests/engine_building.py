@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from headrace.app import Built, RouteTools, build
+from headrace.engine.caching import Keeping
 from headrace.engine.outcomes import failed, succeeded
 from headrace.errors import CallError, Rejected
 from headrace.events import Event
@@ -109,10 +110,12 @@ def a_bench(
     endpoints: tuple[Endpoint, ...] | None = None,
     retry: Retry = Retry(),
     timeout_s: float = 60.0,
+    keeping: Keeping | None = None,
 ) -> Bench:
     """Build an engine around `answer`; call it inside a virtual loop."""
     events: list[Event] = []
     provider = Scripted(answer)
     tools = RouteTools(VirtualClock(), events.append)
     pool = endpoints or (Endpoint("one", limits=limits),)
-    return Bench(build(provider, pool, retry, timeout_s, tools), provider, events)
+    built = build(provider, pool, retry, timeout_s, tools, keeping)
+    return Bench(built, provider, events)

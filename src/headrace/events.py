@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 
 import msgspec
 
@@ -46,6 +47,39 @@ class EndpointView(msgspec.Struct, frozen=True):
     """What was found out about it that a person should know; empty if nothing."""
 
 
+class CacheStatistics(msgspec.Struct, frozen=True):
+    """What a cache did for one run."""
+
+    hits: int = 0
+    """Answers that were kept."""
+    misses: int = 0
+    """Calls that were made, and answered."""
+    joined: int = 0
+    """Answers of an equal call under way."""
+    stale: int = 0
+    """Answers past their time, given because the call failed."""
+    skipped: int = 0
+    """Calls and answers that cannot be kept, such as streams."""
+    input_tokens: int = 0
+    """Saved, as the provider had counted them."""
+    output_tokens: int = 0
+    usd: Decimal | None = None
+    """What the saved tokens would have cost; None if no price is known."""
+    entries: int | None = None
+    """Answers kept now; None if nobody has looked."""
+    bytes: int | None = None
+
+    @property
+    def saved_calls(self) -> int:
+        return self.hits + self.joined
+
+    @property
+    def hit_rate(self) -> float:
+        """Share of the calls that may be kept which needed no call, 0 to 1."""
+        asked = self.hits + self.joined + self.misses + self.stale
+        return self.saved_calls / asked if asked else 0.0
+
+
 class Progress(msgspec.Struct, frozen=True):
     """How a run stands; at most ten a second."""
 
@@ -67,6 +101,8 @@ class Progress(msgspec.Struct, frozen=True):
     left_s: float | None
     """Expected seconds to the end; None while unknown."""
     endpoints: tuple[EndpointView, ...] = ()
+    cache: CacheStatistics | None = None
+    """None without a cache."""
 
 
 class TryFailed(msgspec.Struct, frozen=True):

@@ -103,6 +103,10 @@ class Trace(msgspec.Struct, gc=False):
     in_flight_s: float = 0.0
     recording_s: float = 0.0
     endpoint: str = ""
+    joined_s: float = 0.0
+    """Waiting for an equal call under way."""
+    cached: bool = False
+    """Was it answered without a call of its own?"""
 
 
 class Cost(msgspec.Struct, frozen=True, gc=False):
@@ -137,6 +141,8 @@ class Call(msgspec.Struct, frozen=True):
     """Monotonic seconds after which an answer is of no use."""
     repeatable: bool = True
     """May it be sent again when it is unknown whether it was carried out?"""
+    cacheable: bool = True
+    """May an answer that was kept do, and may this one's be kept?"""
 
 
 class Reply(msgspec.Struct):

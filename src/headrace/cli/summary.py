@@ -7,7 +7,9 @@ from pathlib import Path
 import msgspec
 
 from headrace.cli import words
+from headrace.cli.cacheviews import cache_fields, cache_lines
 from headrace.cli.showing import BINDINGS
+from headrace.events import CacheStatistics
 from headrace.insight.attribution import MEANINGS, Binding
 from headrace.insight.tally import Tally
 from headrace.jobs import JOB_ENDS, Counts, Job, JobState
@@ -31,6 +33,8 @@ class Summary(msgspec.Struct, frozen=True):
     """Of the outcomes that this run recorded."""
     binding: Binding
     elapsed_s: float
+    cache: CacheStatistics | None = None
+    """None without a cache."""
 
     @property
     def lost(self) -> int:
@@ -149,6 +153,7 @@ def summary_event(summary: Summary) -> dict[str, object]:
         "errors": str(summary.errors) if summary.errors else None,
         "store": words.address(summary.store),
         "elapsed_s": round(summary.elapsed_s, 3),
+        "cache": cache_fields(summary.cache) if summary.cache else None,
         "this_run": {
             "outcomes": {str(k): v for k, v in tally.states.items() if v},
             "failures": msgspec.to_builtins(tally.failures()),
@@ -173,10 +178,16 @@ def _this_run(summary: Summary) -> list[str]:
     )
     return [
         _row("this run", took),
+        *_cached(summary.cache),
         *call_rows(tally),
         *time_rows(tally),
         *binding_row(summary.binding),
     ]
+
+
+def _cached(cache: CacheStatistics | None) -> list[str]:
+    told = cache_lines(cache) if cache is not None else []
+    return [_row("" if place else "cache", text) for place, text in enumerate(told)]
 
 
 def _places(summary: Summary) -> list[str]:

@@ -24,7 +24,7 @@ from headrace.jobs import (
     Trouble,
 )
 from headrace.model import Outcome, Priority
-from headrace.ports import Pulse
+from headrace.ports import Cache, Pulse
 from headrace.stores import jobrow
 from headrace.stores.itemstates import UNFINISHED, job_and_seq
 from headrace.stores.jobrow import JobRow, expect, first_row
@@ -320,6 +320,9 @@ class MemoryStore:
             for number, job in tuple(self._jobs.items())
             if job.held(epoch)
         }
+
+    def cache(self) -> Cache | None:
+        return None
 
     async def close(self) -> None:
         return

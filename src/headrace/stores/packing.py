@@ -21,7 +21,7 @@ PACK_FROM_BYTES: Final = 1024
 class _Detail(msgspec.Struct, array_like=True, frozen=True):
     """What of an outcome nobody selects by."""
 
-    trace: list[int | float | str]
+    trace: list[int | float | str | bool]
     usage: tuple[int, int] | None = None
     request_id: str | None = None
     failure_status: int | None = None

@@ -7,6 +7,9 @@ owners ─< items ──1 results        a job lie side by side, and payload and
 notes
 ```
 
+Beside them, without ties to any job: answers kept (`cache_entries`) and who makes one
+that is missing (`cache_leases`).
+
 An item's row is narrow, for it is written three times; payloads and results are
 written once. A change here needs a migration and a new `SCHEMA_VERSION`.
 """
@@ -34,7 +37,7 @@ from sqlalchemy import (
 from headrace.model import ItemState
 from headrace.stores.itemstates import CODE_OF
 
-SCHEMA_VERSION: Final = "0002"
+SCHEMA_VERSION: Final = "0003"
 """The last revision in `migrations/versions`."""
 
 _Key = BigInteger().with_variant(Integer, "sqlite")  # only INTEGER is SQLite's rowid
@@ -171,6 +174,28 @@ notes = Table(
     Column("name", Text, primary_key=True),
     Column("value", LargeBinary, nullable=False),
     Column("written_at", Double, nullable=False),
+)
+
+cache_entries = Table(
+    "cache_entries",
+    metadata,
+    Column("key", LargeBinary, primary_key=True),
+    Column("value", LargeBinary, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("fresh_until", Double),
+    Column("kept_until", Double, index=True),
+    Column("used_at", Double, nullable=False),
+    Column("hits", BigInteger, nullable=False),
+    Index("cache_entries_used", "used_at", "size", "hits"),
+)
+
+cache_leases = Table(
+    "cache_leases",
+    metadata,
+    Column("key", LargeBinary, primary_key=True),
+    Column("holder", Text, nullable=False),
+    Column("expires_at", Double, nullable=False),
 )
 
 version = Table(

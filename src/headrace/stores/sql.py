@@ -19,7 +19,7 @@ from headrace.jobs import (
     Trouble,
 )
 from headrace.model import Outcome
-from headrace.ports import Pulse
+from headrace.ports import Cache, Pulse
 from headrace.stores import (
     jobrow,
     steps_control,
@@ -29,6 +29,7 @@ from headrace.stores import (
     steps_records,
     steps_sums,
 )
+from headrace.stores.sqlcache import SqlCache
 from headrace.stores.statement import Steps
 
 T = TypeVar("T")
@@ -202,6 +203,9 @@ class SqlStore:
 
     def pulse(self, epoch: int, lease_s: float) -> Pulse:
         return self._backend.pulse(epoch, lease_s)
+
+    def cache(self) -> Cache | None:
+        return SqlCache(self._backend)
 
     async def close(self) -> None:
         await self._backend.close()
