@@ -10,6 +10,7 @@ import msgspec
 
 from headrace.clock import Clock
 from headrace.engine.attempt import attempting
+from headrace.engine.budgeting import Ledger, Money, Till, budgeting
 from headrace.engine.crew import Crew
 from headrace.engine.deadlines import Deadlines
 from headrace.engine.dispatcher import Served
@@ -17,7 +18,7 @@ from headrace.engine.gate import Gate
 from headrace.engine.layers import stack
 from headrace.engine.retrying import RetryTools, limiting, retrying
 from headrace.engine.vigil import Vigil
-from headrace.errors import BadReply
+from headrace.errors import BadReply, ConfigError
 from headrace.events import Event, Listener
 from headrace.jobs import Flow, Leased
 from headrace.model import (
@@ -109,6 +110,14 @@ class RouteTools(msgspec.Struct, frozen=True):
     listener: Listener
     vigil: Vigil | None = None
     """Watches the upstream; None: each failure is its item's own."""
+    ledger: Ledger | None = None
+    """Knows what was spent before; None: nothing was."""
+
+
+class Terms(msgspec.Struct, frozen=True):
+    """What a route asks for beyond tries and time limits."""
+
+    money: Money = Money()
 
 
 class Built(msgspec.Struct, frozen=True):
@@ -151,6 +160,7 @@ def build(
     retry: Retry,
     timeout_s: float,
     tools: RouteTools,
+    terms: Terms = Terms(),
 ) -> Built:
     """Wire one route: the layers around its provider, outermost first."""
     clock = tools.clock
@@ -158,11 +168,13 @@ def build(
     crew = Crew(gate.capacity + gate.capacity // 8 + 8)
     deadlines = Deadlines()
     retry_tools = RetryTools(gate, deadlines, clock, crew, tools.listener, tools.vigil)
-    handler = stack(
-        attempting(gate, provider, deadlines, timeout_s),
+    layers = [
         limiting(retry.total_s, deadlines, clock),
         retrying(retry, retry_tools),
-    )
+    ]
+    if terms.money.is_counted:
+        layers.append(budgeting(Till(terms.money, endpoints, tools.ledger)))
+    handler = stack(attempting(gate, provider, deadlines, timeout_s), *layers)
     return Built(handler, gate, crew, provider, deadlines)
 
 
@@ -170,11 +182,12 @@ def build_http_route(route: HttpRoute, keys: Keys, tools: RouteTools) -> BuiltRo
     """Build a route to HTTP endpoints.
 
     Raises:
-        ConfigError: an unknown dialect or a bad address.
+        ConfigError: an unknown dialect, a bad address, or money that cannot be counted.
     """
     dialect = dialect_named(route.dialect)
+    terms = Terms(_money_of(route))
     provider = HttpProvider(dialect, keys)
-    built = build(provider, route.endpoints, route.retry, route.timeout_s, tools)
+    built = build(provider, route.endpoints, route.retry, route.timeout_s, tools, terms)
 
     def make_call(lease: Leased, flow: Flow) -> Call:
         return _http_call(dialect, lease, flow, tools.clock)
@@ -183,6 +196,27 @@ def build_http_route(route: HttpRoute, keys: Keys, tools: RouteTools) -> BuiltRo
         route.name, built.gate, built.handler, built.crew, make_call, _as_bytes
     )
     return BuiltRoute(served, built)
+
+
+def _money_of(route: HttpRoute) -> Money:
+    """Return what the calls of a route cost and may cost.
+
+    Raises:
+        ConfigError: nobody would count it.
+    """
+    own = {e.name: e.prices for e in route.endpoints if e.prices}
+    money = Money(route.prices, route.budget, route.tenant_budget, own)
+    if route.dialect == "http" and money.is_counted:
+        raise ConfigError(
+            f"route {route.name}: given prices or a budget with the dialect http, which "
+            "knows of no tokens; allowed with openai, anthropic and azure"
+        )
+    if money.counts_usd and not (money.prices or own):
+        raise ConfigError(
+            f"route {route.name}: given a budget in US dollars and no price; state one "
+            "for each model, or one for all"
+        )
+    return money
 
 
 def build_function_route(route: FunctionRoute, tools: RouteTools) -> BuiltRoute:
@@ -257,6 +291,8 @@ def _call(  # a call has that many sides
         priority=flow.priority,
         cost=cost,
         deadline=deadline,
+        job=lease.job,
+        tenant=flow.tenant,
     )
 
 

@@ -26,6 +26,7 @@ from headrace.app import (
     build_http_route,
 )
 from headrace.clock import Clock, SystemClock
+from headrace.engine.budgeting import StoreLedger
 from headrace.engine.session import Session, SessionTools
 from headrace.engine.shutdown import Shutdown
 from headrace.engine.vigil import Vigil
@@ -88,7 +89,8 @@ class Headrace:
         for name, route in self._routes.items():
             if isinstance(route, HttpRoute):
                 vigils[name] = Vigil(self._clock)
-                watched = RouteTools(self._clock, self._hear, vigils[name])
+                ledger = StoreLedger(self.store)
+                watched = RouteTools(self._clock, self._hear, vigils[name], ledger)
                 self._built.append(build_http_route(route, key_of, watched))
             else:
                 self._built.append(build_function_route(route, tools))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 
 import msgspec
 
@@ -45,6 +46,8 @@ class Progress(msgspec.Struct, frozen=True):
     left_s: float | None
     """Expected seconds to the end; None while unknown."""
     endpoints: tuple[EndpointView, ...] = ()
+    cost_usd: Decimal | None = None
+    """US dollars spent; None if no price is known."""
 
 
 class TryFailed(msgspec.Struct, frozen=True):

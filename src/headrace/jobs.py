@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 from enum import StrEnum
 
 import msgspec
@@ -127,6 +128,12 @@ class Job(msgspec.Struct, frozen=True):
     """Why the job itself failed, for people."""
     rendered: Mapping[str, int] = {}
     """What is certain of the output files: bytes, checksum and outcome number."""
+    input_tokens: int = 0
+    """Of all outcomes recorded, as the providers counted; a retry keeps what was spent
+    before it, for it was paid."""
+    output_tokens: int = 0
+    cost_usd: Decimal = Decimal(0)
+    """US dollars, likewise; outcomes without a known price add nothing."""
 
 
 class NewItem(msgspec.Struct, frozen=True, gc=False):

@@ -7,6 +7,7 @@ durations in seconds, `deadline` is on the monotonic clock.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from decimal import Decimal
 from enum import IntEnum, StrEnum
 from typing import Any, Literal
 
@@ -100,6 +101,12 @@ class Trace(msgspec.Struct, gc=False):
     in_flight_s: float = 0.0
     recording_s: float = 0.0
     endpoint: str = ""
+    cost_nano: int = -1
+    """What its tries cost, in nano-dollars; -1 = no price is known."""
+    hedges: int = 0
+    """Second calls made beside a slow one."""
+    hedges_won: int = 0
+    """Second calls that answered first."""
 
 
 class Cost(msgspec.Struct, frozen=True, gc=False):
@@ -134,6 +141,11 @@ class Call(msgspec.Struct, frozen=True):
     """Monotonic seconds after which an answer is of no use."""
     repeatable: bool = True
     """May it be sent again when it is unknown whether it was carried out?"""
+    job: int = 0
+    """`Job.number`, whose budget it spends; 0 = of no job."""
+    tenant: str = ""
+    avoid: str = ""
+    """Name of the endpoint it must not go to. Such a call never waits at the gate."""
 
 
 class Reply(msgspec.Struct):
@@ -180,6 +192,8 @@ class Outcome(msgspec.Struct, frozen=True):
     trace: Trace = msgspec.field(default_factory=Trace)
     number: int = 0
     """Position among the job's outcomes, from 1; 0 in memory."""
+    cost_usd: Decimal | None = None
+    """What its tries cost; None if no price is known."""
 
     @property
     def ok(self) -> bool:

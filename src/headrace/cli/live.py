@@ -11,6 +11,7 @@ from headrace.app import RouteTools, build_http_route
 from headrace.cli.runplan import RunPlan
 from headrace.cli.showing import Shown
 from headrace.clock import Clock
+from headrace.engine.budgeting import StoreLedger
 from headrace.engine.meter import Meter
 from headrace.engine.session import Session, SessionTools
 from headrace.engine.shutdown import Shutdown
@@ -80,7 +81,7 @@ class LiveRun:
         route = build_http_route(
             self._plan.route(self._job.route),
             lambda _: self._plan.key,
-            RouteTools(tools.clock, self._hear, vigil),
+            RouteTools(tools.clock, self._hear, vigil, StoreLedger(tools.store)),
         )
         self._meter = Meter(route.gate, route.crew, tools.clock, self._count)
         session_tools = SessionTools(

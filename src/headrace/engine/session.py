@@ -117,6 +117,8 @@ class Session:
             Dispatcher(s, tools.store, epoch, heartbeat, recorder, tools.clock)
             for s in self._served
         ]
+        for dispatcher in self._dispatchers:
+            dispatcher.pause_job = self._pause_job
         async with asyncio.TaskGroup() as group:
             recording = group.create_task(recorder.run())
             running = [group.create_task(d.run()) for d in self._dispatchers]
@@ -178,8 +180,19 @@ class Session:
             before = jobs[-1].number
             for job in jobs:
                 if job.route == route and job.state in _RUNNABLE:
-                    with contextlib.suppress(WrongState):
-                        self._job_moved(await store.pause(job.number, reason))
+                    await self._pause(job.number, reason)
+
+    async def _pause(self, job: int, reason: str) -> None:
+        with contextlib.suppress(WrongState):
+            self._job_moved(await self._tools.store.pause(job, reason))
+
+    async def _pause_job(self, job: int, reason: str) -> None:
+        """Pause one job; a run of that job alone is over for now."""
+        await self._pause(job, reason)
+        if self._until is not None:
+            self._tools.shutdown.draining.set()
+        for dispatcher in self._dispatchers:
+            await dispatcher.release_job(job)
 
     def _job_moved(self, job: Job) -> None:
         self._tools.listener(JobMovedEvent(job.id, job.state, job.version))
