@@ -206,3 +206,21 @@ class Recorded(msgspec.Struct, frozen=True):
     """Item key -> outcome number, for each outcome that was written."""
     jobs: Mapping[int, Job]
     """Each job touched, by its number, as it is after the group."""
+
+
+class Trouble(msgspec.Struct, frozen=True):
+    """Failed tries of a job that failed at the same endpoint with the same code."""
+
+    endpoint: str
+    code: str
+    count: int
+    example: str
+    """The message of one of them."""
+
+
+class Spent(msgspec.Struct, frozen=True):
+    """What the jobs of a tenant have spent."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_usd: Decimal = Decimal(0)

@@ -193,7 +193,7 @@ class Outcome(msgspec.Struct, frozen=True):
     number: int = 0
     """Position among the job's outcomes, from 1; 0 in memory."""
     cost_usd: Decimal | None = None
-    """What its tries cost; None if no price is known."""
+    """US dollars, >= 0, to the billionth; None if no price is known."""
 
     @property
     def ok(self) -> bool:

@@ -19,6 +19,8 @@ from headrace.jobs import (
     NewItem,
     NewJob,
     Recorded,
+    Spent,
+    Trouble,
 )
 from headrace.model import Call, Endpoint, Outcome, Reply
 
@@ -107,6 +109,28 @@ class Jobs(Protocol):
 
     async def attempts(self, job: int, seq: int) -> list[AttemptRecord]:
         """Return the failed tries and former outcomes of one item, oldest first."""
+        ...
+
+
+class Sums(Protocol):
+    """What adds up over the items of a job, or over jobs."""
+
+    async def troubles(self, job: int) -> list[Trouble]:
+        """Return the failed tries of a job by endpoint and code.
+
+        Of all generations; most frequent first, at most 100 kinds, maybe none.
+        """
+        ...
+
+    async def spent(self, tenant: str) -> Spent:
+        """Return what the jobs of a tenant have spent; removed jobs count no more."""
+        ...
+
+    async def queued(self, routes: Sequence[str] | None = None) -> int:
+        """Return how many items of these routes are queued, of all routes by default.
+
+        Items of jobs that are validating, paused or being cancelled count, too.
+        """
         ...
 
 
@@ -221,7 +245,8 @@ class Records(Protocol):
         Each is written only if this owner still holds the item in that generation; else
         it changes nothing and is absent from `Recorded.numbers`. The numbers of one job
         follow the order given. A job whose failure policy is met becomes `cancelling`,
-        one whose items have all ended `finalizing`.
+        one whose items have all ended `finalizing`. Tokens and cost of each written
+        outcome are added to its job; a later retry of the item keeps them there.
 
         Args:
             epoch: this owner.
@@ -233,6 +258,24 @@ class Records(Protocol):
 
     async def mark_rendered(self, job: int, rendered: Mapping[str, int]) -> None:
         """Remember what is certain of a job's output files."""
+        ...
+
+
+class Notes(Protocol):
+    """What processes have learnt, and want to find again."""
+
+    async def remember(self, notes: Mapping[str, bytes]) -> None:
+        """Write notes over older ones of the same names, all or none.
+
+        A note that nobody writes again for 30 days is forgotten.
+        """
+        ...
+
+    async def recall(self, prefix: str) -> dict[str, bytes]:
+        """Return the notes whose names begin with `prefix`, to the letter; may be empty.
+
+        An empty prefix gives all.
+        """
         ...
 
 
@@ -252,8 +295,8 @@ class Pulse(Protocol):
         ...
 
 
-class Store(Intake, Jobs, Control, Leases, Records, Protocol):
-    """Everything that must survive; the sum of the five contracts above."""
+class Store(Intake, Jobs, Sums, Control, Leases, Records, Notes, Protocol):
+    """Everything that must survive; the sum of the contracts above."""
 
     def pulse(self, epoch: int, lease_s: float) -> Pulse:
         """Return the heartbeat of an owner, with a connection of its own."""
