@@ -84,6 +84,8 @@ class LiveRun:
             RouteTools(tools.clock, self._hear, vigil, StoreLedger(tools.store)),
         )
         self._meter = Meter(route.gate, route.crew, tools.clock, self._count)
+        if settings.price:
+            self._meter.cost_usd = self._job.cost_usd
         session_tools = SessionTools(
             tools.store,
             tools.clock,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
 
 import msgspec
@@ -10,7 +11,8 @@ from headrace.cli import words
 from headrace.cli.showing import BINDINGS
 from headrace.insight.attribution import MEANINGS, Binding
 from headrace.insight.tally import Tally
-from headrace.jobs import JOB_ENDS, Counts, Job
+from headrace.jobs import JOB_ENDS, Counts, Job, JobState
+from headrace.policies.budget import BUDGET, NO_PRICE
 
 _QUANTILES = (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))
 _LOST = ("failed", "cancelled", "expired", "skipped")
@@ -31,6 +33,14 @@ class Summary(msgspec.Struct, frozen=True):
     """Of the outcomes that this run recorded."""
     binding: Binding
     elapsed_s: float
+    budget_usd: Decimal | None = None
+    """None = any."""
+
+    @property
+    def has_spent(self) -> bool:
+        """Is the job paused for its budget?"""
+        paused = self.job.state is JobState.PAUSED
+        return paused and self.job.pause_reason.startswith(BUDGET)
 
     @property
     def lost(self) -> int:
@@ -46,7 +56,13 @@ def summary_lines(summary: Summary) -> list[str]:
     """Return the summary for people, line by line."""
     job, tally = summary.job, summary.tally
     state = str(job.state) if summary.is_over else "interrupted"
+    if summary.has_spent:
+        state = "paused"
     rows = [_row(state, _outcomes(job.counts))]
+    if job.cost_usd or summary.budget_usd is not None:
+        rows.append(_row("cost", words.spent(job.cost_usd, summary.budget_usd)))
+    if summary.has_spent:
+        rows.append(_row("why", words.one_line(job.pause_reason)))
     if summary.bad_lines:
         rows.append(_row("left out", words.plural(summary.bad_lines, "bad line")))
     rows += failure_rows(tally)
@@ -90,6 +106,9 @@ def call_rows(tally: Tally) -> list[str]:
                 f"{words.count(tally.output_tokens)} out",
             )
         )
+    if tally.hedges:
+        won = f"{words.count(tally.hedges_won)} of them answered first"
+        rows.append(_row("hedges", f"{words.count(tally.hedges)}, {won}"))
     if tally.calls.count:
         parts = [
             f"{name} {words.duration(tally.calls.quantile(share))}"
@@ -145,6 +164,8 @@ def summary_event(summary: Summary) -> dict[str, object]:
         "out": str(summary.out) if summary.out else None,
         "errors": str(summary.errors) if summary.errors else None,
         "store": words.address(summary.store),
+        "cost_usd": float(job.cost_usd),
+        "budget_usd": None if summary.budget_usd is None else float(summary.budget_usd),
         "elapsed_s": round(summary.elapsed_s, 3),
         "this_run": {
             "outcomes": {str(k): v for k, v in tally.states.items() if v},
@@ -153,6 +174,8 @@ def summary_event(summary: Summary) -> dict[str, object]:
             "tries": tally.tries,
             "input_tokens": tally.input_tokens,
             "output_tokens": tally.output_tokens,
+            "hedges": tally.hedges,
+            "hedges_won": tally.hedges_won,
             "latency_s": {n: round(tally.calls.quantile(q), 4) for n, q in _QUANTILES},
             "time_s": {share.part: round(share.seconds, 3) for share in shares},
             "time_shares": {share.part: round(share.share, 4) for share in shares},
@@ -187,6 +210,11 @@ def _places(summary: Summary) -> list[str]:
 
 def _next(summary: Summary) -> list[str]:
     job = summary.job
+    if summary.has_spent:
+        more = "run the same command with a higher --budget-usd to go on"
+        if NO_PRICE in job.pause_reason:
+            more = "run the same command with that price to go on"
+        return [_row("next", more)]
     if not summary.is_over:
         return [_row("next", "run the same command again to go on")]
     if not summary.lost:

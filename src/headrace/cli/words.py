@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal
+
+from headrace.policies.budget import dollars
 
 _SECRET = re.compile(r"(://[^:/@\s]*):[^@/\s]*@")
 
@@ -31,6 +34,12 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def spent(usd: Decimal, budget_usd: Decimal | None) -> str:
+    """Return what was spent, such as `1.23 of 5.00 USD`."""
+    of = "" if budget_usd is None else f" of {dollars(budget_usd)}"
+    return f"{dollars(usd)}{of} USD"
 
 
 def plural(number: int, noun: str) -> str:

@@ -19,6 +19,7 @@ from headrace.errors import BudgetSpent
 from headrace.model import Call, Endpoint, Handler, Layer, Reply, Usage
 from headrace.policies.budget import (
     BUDGET,
+    NO_PRICE,
     Amount,
     Purse,
     Tariff,
@@ -195,7 +196,7 @@ class Till:
         tariffs = [t for t in known if t is not None]
         if self._money.counts_usd and len(tariffs) < max(1, len(known)):
             raise BudgetSpent(
-                f"{BUDGET}: no price is known for model {call.model!r}, so nothing of "
+                f"{BUDGET}: {NO_PRICE} for model {call.model!r}, so nothing of "
                 f"it is sent; state one, such as --price {call.model or 'MODEL'}=IN/OUT"
             )
         nano = dearest(tariffs).reserved(call.cost) if tariffs else 0

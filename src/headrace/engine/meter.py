@@ -49,7 +49,7 @@ class Meter:
         self.input_tokens = 0
         self.output_tokens = 0
         self.cost_usd: Decimal | None = None
-        """None while no price is known."""
+        """None while no price is known; the caller may say what was spent before."""
         self._by_state: dict[ItemState, int] = dict.fromkeys(ItemState, 0)
         self._past: deque[tuple[float, int, int]] = deque()
 

@@ -17,6 +17,8 @@ from headrace.terms import Budget, Price
 
 BUDGET = "budget"
 """With this word the reason begins for which a job is paused that has spent it."""
+NO_PRICE = "no price is known"
+"""Stands in that reason if a model has no price."""
 _PICO_PER_TOKEN = 1_000_000
 """Pico-dollars a token costs for each dollar a million tokens cost."""
 _FREE = frozenset(
