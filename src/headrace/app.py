@@ -15,6 +15,7 @@ from headrace.engine.crew import Crew
 from headrace.engine.deadlines import Deadlines
 from headrace.engine.dispatcher import Served
 from headrace.engine.gate import Gate
+from headrace.engine.hedging import HedgeTools, Streams, hedging
 from headrace.engine.layers import stack
 from headrace.engine.retrying import RetryTools, limiting, retrying
 from headrace.engine.vigil import Vigil
@@ -114,10 +115,18 @@ class RouteTools(msgspec.Struct, frozen=True):
     """Knows what was spent before; None: nothing was."""
 
 
+def _never(_call: Call) -> bool:
+    return False
+
+
 class Terms(msgspec.Struct, frozen=True):
     """What a route asks for beyond tries and time limits."""
 
     money: Money = Money()
+    hedge: Hedge | None = None
+    """None: no call is made twice."""
+    streams: Streams = _never
+    """Does a call ask for an answer in chunks?"""
 
 
 class Built(msgspec.Struct, frozen=True):
@@ -172,6 +181,8 @@ def build(
         limiting(retry.total_s, deadlines, clock),
         retrying(retry, retry_tools),
     ]
+    if terms.hedge is not None:
+        layers.append(hedging(terms.hedge, HedgeTools(gate, clock, terms.streams)))
     if terms.money.is_counted:
         layers.append(budgeting(Till(terms.money, endpoints, tools.ledger)))
     handler = stack(attempting(gate, provider, deadlines, timeout_s), *layers)
@@ -185,7 +196,9 @@ def build_http_route(route: HttpRoute, keys: Keys, tools: RouteTools) -> BuiltRo
         ConfigError: an unknown dialect, a bad address, or money that cannot be counted.
     """
     dialect = dialect_named(route.dialect)
-    terms = Terms(_money_of(route))
+    terms = Terms(
+        _money_of(route), route.hedge, lambda call: dialect.streams(call.payload)
+    )
     provider = HttpProvider(dialect, keys)
     built = build(provider, route.endpoints, route.retry, route.timeout_s, tools, terms)
 
