@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from headrace.app import FunctionRoute, HttpRoute
-    from headrace.durable import Headrace, Item, JobHandle, open
+    from headrace.durable import Headrace, open
     from headrace.errors import (
         CallError,
         ConfigError,
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         TransientError,
     )
     from headrace.events import Progress
+    from headrace.jobhandle import JobHandle
     from headrace.jobs import Job
     from headrace.library import run, stream
     from headrace.model import (
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
         Retry,
         Usage,
     )
+    from headrace.payloads import Item
     from headrace.wire import HttpRequest
 
 __all__ = [
@@ -71,10 +73,10 @@ _HOMES = {
     "HeadraceError": "headrace.errors",
     "HttpRequest": "headrace.wire",
     "HttpRoute": "headrace.app",
-    "Item": "headrace.durable",
+    "Item": "headrace.payloads",
     "ItemState": "headrace.model",
     "Job": "headrace.jobs",
-    "JobHandle": "headrace.durable",
+    "JobHandle": "headrace.jobhandle",
     "Limits": "headrace.model",
     "Outcome": "headrace.model",
     "PermanentError": "headrace.errors",

@@ -13,6 +13,7 @@ from headrace.engine.attempt import attempting
 from headrace.engine.budgeting import Ledger, Money, Till, budgeting
 from headrace.engine.crew import Crew
 from headrace.engine.deadlines import Deadlines
+from headrace.engine.direct import DirectTools, Sleeper
 from headrace.engine.dispatcher import Served
 from headrace.engine.gate import Gate
 from headrace.engine.hedging import HedgeTools, Streams, hedging
@@ -137,6 +138,7 @@ class Built(msgspec.Struct, frozen=True):
     crew: Crew
     provider: Provider
     deadlines: Deadlines
+    direct: DirectTools
 
     async def close(self) -> None:
         """Give everything back; idempotent."""
@@ -158,6 +160,10 @@ class BuiltRoute(msgspec.Struct, frozen=True):
     def crew(self) -> Crew:
         return self.built.crew
 
+    @property
+    def direct(self) -> DirectTools:
+        return self.built.direct
+
     async def close(self) -> None:
         """Give everything back; idempotent."""
         await self.built.close()
@@ -176,17 +182,26 @@ def build(
     gate = Gate(endpoints, clock, tools.listener, probe_timeout_s=timeout_s)
     crew = Crew(gate.capacity + gate.capacity // 8 + 8)
     deadlines = Deadlines()
-    retry_tools = RetryTools(gate, deadlines, clock, crew, tools.listener, tools.vigil)
-    layers = [
-        limiting(retry.total_s, deadlines, clock),
-        retrying(retry, retry_tools),
-    ]
-    if terms.hedge is not None:
-        layers.append(hedging(terms.hedge, HedgeTools(gate, clock, terms.streams)))
+    trying = attempting(gate, provider, deadlines, timeout_s)
     if terms.money.is_counted:
-        layers.append(budgeting(Till(terms.money, endpoints, tools.ledger)))
-    handler = stack(attempting(gate, provider, deadlines, timeout_s), *layers)
-    return Built(handler, gate, crew, provider, deadlines)
+        till = Till(terms.money, endpoints, tools.ledger)
+        trying = stack(trying, budgeting(till))
+    if terms.hedge is not None:
+        hedge_tools = HedgeTools(gate, clock, terms.streams)
+        trying = stack(trying, hedging(terms.hedge, hedge_tools))
+
+    def around(retry_tools: RetryTools) -> Handler:
+        return stack(
+            trying,
+            limiting(retry.total_s, deadlines, clock),
+            retrying(retry, retry_tools),
+        )
+
+    listener = tools.listener
+    handler = around(RetryTools(gate, deadlines, clock, crew, listener, tools.vigil))
+    direct = around(RetryTools(gate, deadlines, clock, Sleeper(clock), listener))
+    direct_tools = DirectTools(direct, deadlines)
+    return Built(handler, gate, crew, provider, deadlines, direct_tools)
 
 
 def build_http_route(route: HttpRoute, keys: Keys, tools: RouteTools) -> BuiltRoute:
