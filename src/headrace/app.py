@@ -212,7 +212,7 @@ def build_http_route(route: HttpRoute, keys: Keys, tools: RouteTools) -> BuiltRo
     """
     dialect = dialect_named(route.dialect)
     terms = Terms(
-        _money_of(route), route.hedge, lambda call: dialect.streams(call.payload)
+        money_of(route), route.hedge, lambda call: dialect.streams(call.payload)
     )
     provider = HttpProvider(dialect, keys)
     built = build(provider, route.endpoints, route.retry, route.timeout_s, tools, terms)
@@ -226,7 +226,7 @@ def build_http_route(route: HttpRoute, keys: Keys, tools: RouteTools) -> BuiltRo
     return BuiltRoute(served, built)
 
 
-def _money_of(route: HttpRoute) -> Money:
+def money_of(route: HttpRoute) -> Money:
     """Return what the calls of a route cost and may cost.
 
     Raises:

@@ -35,6 +35,16 @@ def test_a_spent_budget_pauses_the_run_and_a_higher_one_goes_on(place, fast):
     assert summary_of(again)["cost_usd"] == pytest.approx(cost / 1e6)
 
 
+def test_prices_of_calls_without_tokens_are_refused_before_anything_is_kept(place):
+    place.ask("in.jsonl", 1)
+    done = place.call(
+        *RUN, "--base-url", "http://127.0.0.1:1", "--dialect", "http", "--price", "1/2"
+    )
+    assert done.returncode == 2
+    assert "knows of no tokens" in done.stderr
+    assert not (place / "headrace.db").exists()
+
+
 def test_a_model_without_a_price_is_not_sent(place, fast):
     place.ask("in.jsonl", 3)
     done = place.call(

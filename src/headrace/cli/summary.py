@@ -69,7 +69,8 @@ def summary_lines(summary: Summary) -> list[str]:
     if tally.total:
         rows += _this_run(summary)
     else:
-        rows.append(_row("this run", "sent nothing: all had ended before"))
+        why = "" if summary.has_spent else ": all had ended before"
+        rows.append(_row("this run", f"sent nothing{why}"))
     rows += _places(summary)
     rows += _next(summary)
     return rows
