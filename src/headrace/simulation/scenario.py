@@ -56,6 +56,7 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         seed: same seed, same decisions for the n-th call.
         latency: seconds from arrival to the last byte, see `distribution`.
         error_latency: likewise for injected errors; None = as for answers.
+        refusal_s: seconds until a refusal is answered.
         cap: calls served at the same moment; `cap_mode` says what the next one meets.
         rpm: calls per minute; refused calls do not count.
         tpm: tokens per minute; input and `max_tokens`, or with `actual` what was used.
@@ -89,6 +90,7 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     seed: int = 0
     latency: str = "constant:0.05"
     error_latency: str | None = None
+    refusal_s: float = 0.0
     cap: int | None = None
     cap_mode: Literal["refuse", "queue"] = "refuse"
     rpm: float | None = None
@@ -127,6 +129,7 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         for key in ("error_rate", "drop_rate", "hang_rate", "malformed_rate"):
             within(key, getattr(self, key), 0, 1)
         within("max_ids", self.max_ids, 0, 100_000_000)
+        within("refusal_s", self.refusal_s, 0, math.inf)
         within("rise_per_s", self.rise_per_s, 0.001, math.inf)
         within("headers_factor", self.headers_factor, 0, 1000)
         for status, share in self.error_rates.items():

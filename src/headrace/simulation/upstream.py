@@ -195,6 +195,7 @@ class Upstream:
         visit.phase = Phase.OVER
         visit.status = status
         visit.error_body = body
+        visit.service_s = self.scenario.refusal_s
         return visit
 
     def _refuse_by_outage(self, now: float, visit: Visit) -> bool:
