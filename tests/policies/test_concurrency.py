@@ -9,7 +9,7 @@ from headrace.policies.concurrency import Fixed, Sample, Verdict
 
 def test_a_stated_number_learns_nothing():
     limit = Fixed(7)
-    assert limit.observe(Sample(1000.0, 1.0, 7, Verdict.DROPPED)) is limit
+    assert limit.observe(Sample(1000.0, 1.0, 7, Verdict.OVERLOADED)) is limit
     assert limit.value == 7
 
 

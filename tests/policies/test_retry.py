@@ -164,9 +164,9 @@ def test_the_providers_word_wins():
         (
             Throttled("429", code=ErrorCode.TOO_MANY_CONCURRENT),
             Health.NEUTRAL,
-            Verdict.DROPPED,
+            Verdict.REFUSED,
         ),
-        (Overloaded("503"), Health.FAIL, Verdict.DROPPED),
+        (Overloaded("503"), Health.FAIL, Verdict.OVERLOADED),
         (BadCall("400"), Health.NEUTRAL, Verdict.IGNORED),
         (
             Unauthorised("402", code=ErrorCode.QUOTA_SPENT),

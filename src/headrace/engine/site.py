@@ -5,9 +5,10 @@ from __future__ import annotations
 import msgspec
 
 from headrace.events import EndpointView
-from headrace.model import DEFAULT_IN_FLIGHT, Call, Endpoint, Limits, Quota, Usage
+from headrace.model import Call, Endpoint, Limits, Quota, Usage
 from headrace.policies.breaker import Breaker
-from headrace.policies.concurrency import Fixed, InFlightLimit
+from headrace.policies.concurrency import InFlightLimit
+from headrace.policies.controllers import build_in_flight
 from headrace.policies.rate import RateLimit, build_rate
 from headrace.policies.retry import RetryBudget
 
@@ -48,10 +49,7 @@ class Site:
         self.endpoint = endpoint
         self.in_flight = 0
         self.peak = 0
-        in_flight = endpoint.limits.in_flight
-        self.limit: InFlightLimit = Fixed(
-            in_flight if isinstance(in_flight, int) else DEFAULT_IN_FLIGHT
-        )
+        self.limit: InFlightLimit = build_in_flight(endpoint.limits)
         self.rate: RateLimit = build_rate(_with_lateness(endpoint.limits))
         self.breaker = breaker
         self.budget = RetryBudget()

@@ -46,7 +46,7 @@ _RULES = MappingProxyType(
             retries=True,
             base_s=1.0,
             spends_attempt=False,
-            limiter=Verdict.DROPPED,
+            limiter=Verdict.REFUSED,
             waits_half=True,
         ),
         # 503, 529: it did not start on the call, so anything may be sent again.
@@ -54,7 +54,7 @@ _RULES = MappingProxyType(
             retries=True,
             base_s=2.0,
             breaker=Health.FAIL,
-            limiter=Verdict.DROPPED,
+            limiter=Verdict.OVERLOADED,
             budget_cost=1.0,
         ),
         # 500, 502, 504; OpenAI's and Anthropic's SDKs begin with 0.5 s too.
@@ -73,7 +73,7 @@ _RULES = MappingProxyType(
             base_s=0.5,
             needs_repeatable=True,
             breaker=Health.FAIL,
-            limiter=Verdict.DROPPED,
+            limiter=Verdict.OVERLOADED,
             budget_cost=2.0,
         ),
         # 408, 425 and our own time limit.
@@ -82,7 +82,7 @@ _RULES = MappingProxyType(
             base_s=0.5,
             needs_repeatable=True,
             breaker=Health.FAIL,
-            limiter=Verdict.DROPPED,
+            limiter=Verdict.OVERLOADED,
             budget_cost=2.0,
         ),
         # 4xx: our input is at fault; error replies are fast and teach the limiter

@@ -1,0 +1,284 @@
+"""Finds how many calls a server takes at once from what it refuses: `auto`.
+
+```
+          a refusal, a cut                 due               no refusal
+ growing ─────────────────► holding ───────────► probing ───────────────► growing
+ +1 an end                   +-0     one slot more  │                      +1 an end
+                                ▲───────────────────┘ refused: hold twice as long
+```
+
+A refusal takes back one slot, since it says by how much the limit was too high. An
+overload does not, and cuts by 0.7, once an epoch. Growth is paid out one slot an end, so
+it doubles in each call's duration, and what it overshoots is what starts while the
+first refusal is on its way.
+
+Source: algorithm notes of this project, 1.7; slow start: Jacobson 1988; epochs: Vegas
+and DataDesigner's generation guard. We differ: growth by ends, not by cohorts at once,
+refuses a tenth as many calls of a server with a hard cap.
+"""
+
+from __future__ import annotations
+
+import math
+from enum import IntEnum
+from typing import ClassVar, Self
+
+import msgspec
+
+from headrace.policies.concurrency import Sample, Verdict, check_ceiling
+from headrace.policies.latency import Judgement, LatencyGuard
+
+START = 8
+"""Measured: docs/design.md, "The number of calls in flight"."""
+KEPT_SHARE = 0.8
+"""Of what the last run learnt, a run begins with: the rest is regained within a call's
+duration, and a server that has shrunk refuses that much less."""
+
+
+class Phase(IntEnum):
+    """What the limit does now."""
+
+    GROWING = 0
+    HOLDING = 1
+    PROBING = 2
+
+
+class Rules(msgspec.Struct, frozen=True, gc=False):
+    """The constants of the controller."""
+
+    first_hold: int = 4
+    """Rounds between a refusal and the first probe."""
+    longest_hold: int = 16
+    """Doubling ends here: one probe in 16 rounds is refused."""
+    least_round: int = 40
+    """Ends in a round at least, else small limits would be refused too often."""
+    cut: float = 0.7
+    least_losses: int = 2
+    loss_share: float = 0.1
+    """Fewer losses among the calls of a round are chance, not overload."""
+
+
+RULES = Rules()
+
+
+class Course(msgspec.Struct, frozen=True, gc=False):
+    """What changes only when the limit turns."""
+
+    ceiling: int
+    phase: Phase = Phase.GROWING
+    due: int = 0
+    """Ends at which holding or probing is over."""
+    hold: int = RULES.first_hold
+    """Rounds that the next hold lasts."""
+    turned_at: float = -math.inf
+    """When the present phase began."""
+    cut_at: float = -math.inf
+    """When the last epoch of overload began."""
+    losses: int = 0
+    lost_from: int = 0
+    """Ends at which the first of the losses was met."""
+    fallen: int = 0
+    """Slots taken back since the phase began."""
+    refuses: bool = False
+    """Has the server ever refused? Then its latency says nothing more."""
+    reason: str = ""
+
+
+class Adaptive(msgspec.Struct, frozen=True, gc=False):
+    """The limit that `auto` names; a frozen value, each method returns the next one.
+
+    Invariants: 1 <= value <= ceiling; a refusal takes one slot, never more; at most one
+    cut for calls that started after the last; no growth below full use.
+    """
+
+    learns: ClassVar[bool] = True
+    heeds_load: ClassVar[bool] = False
+    value: int
+    course: Course
+    ends: int = 0
+    """Calls that were answered."""
+    guard: LatencyGuard | None = None
+    """None once the server is known to refuse."""
+
+    @property
+    def reason(self) -> str:
+        """Why it last moved."""
+        return self.course.reason
+
+    @property
+    def learnt(self) -> int | None:
+        """What the next run may start from; None before it ever moved."""
+        return self.value if self.course.reason else None
+
+    def observe(self, sample: Sample) -> Adaptive:
+        """Return the limit after `sample`."""
+        verdict = sample.verdict
+        if verdict is Verdict.OK:
+            return self._answered(sample)
+        if verdict is Verdict.REFUSED:
+            return self._refused(sample)
+        if verdict is Verdict.OVERLOADED:
+            return self._lost(sample)
+        return self
+
+    def note_load(self, now: float, share: float) -> Self:
+        """Return itself: it heeds what became of calls only."""
+        return self
+
+    def moved(self, ceiling: int) -> Adaptive:
+        """Return it with another ceiling."""
+        check_ceiling(ceiling)
+        course = _turned(self.course, ceiling=ceiling)
+        return Adaptive(min(self.value, ceiling), course, self.ends, self.guard)
+
+    # ---- an answer
+
+    def _answered(self, sample: Sample) -> Adaptive:
+        course, guard, value = self.course, self.guard, self.value
+        ends = self.ends + 1
+        if guard is not None:
+            guard = guard.observe(sample, value, ends)
+            if guard.judgement is not Judgement.NONE:
+                return self._judged(guard, sample)
+        full = sample.in_flight >= value
+        phase = course.phase
+        if phase is Phase.GROWING:
+            if (
+                full
+                and value < course.ceiling
+                and (guard is None or guard.allows(value))
+            ):
+                if not course.reason:
+                    course = _turned(course, reason="all slots were used")
+                value += 1
+            return Adaptive(value, course, ends, guard)
+        if ends < course.due or not full:
+            return Adaptive(value, course, ends, guard)
+        return self._due(sample, ends, guard)
+
+    def _due(self, sample: Sample, ends: int, guard: LatencyGuard | None) -> Adaptive:
+        """Go on to the next phase: hold, then probe, then grow."""
+        course, value = self.course, self.value
+        now = sample.started_at + sample.duration_s
+        if course.phase is Phase.PROBING:
+            if sample.started_at < course.turned_at:
+                return Adaptive(value, course, ends, guard)
+            course = _turned(
+                course,
+                phase=Phase.GROWING,
+                hold=RULES.first_hold,
+                turned_at=now,
+                reason="one slot more was accepted",
+            )
+            return Adaptive(value, course, ends, guard)
+        if value >= course.ceiling:
+            return Adaptive(value, course, ends, guard)
+        course = _turned(
+            course,
+            phase=Phase.PROBING,
+            due=ends + max(8, value),
+            turned_at=now,
+            fallen=0,
+            reason="tries one slot more",
+        )
+        return Adaptive(value + 1, course, ends, guard)
+
+    def _judged(self, guard: LatencyGuard, sample: Sample) -> Adaptive:
+        """Do what the latency says: fall back, or return to where it was."""
+        course = self.course
+        now = sample.started_at + sample.duration_s
+        value = max(1, min(guard.level, course.ceiling))
+        reason = {
+            Judgement.FALL: "calls took longer",
+            Judgement.HOLD: "more calls only took longer",
+            Judgement.RETURN: "calls take longer whatever the number",
+        }[guard.judgement]
+        if guard.judgement is Judgement.RETURN:
+            course = _turned(course, phase=Phase.GROWING, turned_at=now, reason=reason)
+        else:
+            course = self._held(now, reason)
+        return Adaptive(value, course, self.ends + 1, guard.settled())
+
+    # ---- a loss
+
+    def _refused(self, sample: Sample) -> Adaptive:
+        course = self.course
+        value = max(1, self.value - 1)
+        now = sample.started_at + sample.duration_s
+        if course.phase is not Phase.HOLDING:
+            course = self._held(now, f"refused at {sample.in_flight}")
+        else:
+            fallen = course.fallen + 1
+            # Far more than a probe: the server takes fewer, perhaps not for long.
+            hold = course.hold
+            if fallen >= max(3, value // 4):
+                hold = RULES.first_hold
+            course = _turned(
+                course,
+                fallen=fallen,
+                hold=hold,
+                due=self.ends + self._hold_ends(hold),
+                refuses=True,
+                reason=f"refused at {sample.in_flight}",
+            )
+        return Adaptive(value, course, self.ends, None)
+
+    def _held(self, now: float, reason: str) -> Course:
+        """Return the course of a hold that begins now."""
+        course = self.course
+        hold = course.hold
+        if course.phase is Phase.PROBING:
+            hold = min(RULES.longest_hold, 2 * hold)
+        return _turned(
+            course,
+            phase=Phase.HOLDING,
+            hold=hold,
+            due=self.ends + self._hold_ends(hold),
+            turned_at=now,
+            fallen=0,
+            refuses=True,
+            reason=reason,
+        )
+
+    def _hold_ends(self, hold: int) -> int:
+        return hold * max(RULES.least_round, self.value)
+
+    def _lost(self, sample: Sample) -> Adaptive:
+        course, value, ends = self.course, self.value, self.ends
+        if sample.started_at < course.cut_at:
+            return self
+        if ends - course.lost_from > max(RULES.least_round, value):
+            losses, lost_from = 1, ends
+        else:
+            losses, lost_from = course.losses + 1, course.lost_from
+        enough = max(RULES.least_losses, math.ceil(RULES.loss_share * value))
+        if losses < enough:
+            course = _turned(course, losses=losses, lost_from=lost_from)
+            return Adaptive(value, course, ends, self.guard)
+        now = sample.started_at + sample.duration_s
+        course = _turned(
+            self._held(now, f"{losses} calls overloaded it"),
+            cut_at=now,
+            losses=0,
+            lost_from=ends,
+        )
+        return Adaptive(max(1, int(RULES.cut * value)), course, ends, self.guard)
+
+
+_turned = msgspec.structs.replace
+"""Return a course with some of its fields changed: rare enough to be written so."""
+
+
+def adaptive(ceiling: int, learnt: int | None = None) -> Adaptive:
+    """Return the limit at its start.
+
+    Args:
+        ceiling: it never goes above, >= 1.
+        learnt: where the last run ended, >= 1; None = nothing is known.
+
+    Raises:
+        ValueError: the ceiling is less than 1.
+    """
+    check_ceiling(ceiling)
+    start = START if learnt is None else max(1, int(KEPT_SHARE * learnt))
+    return Adaptive(min(start, ceiling), Course(ceiling), guard=LatencyGuard())
