@@ -8,8 +8,12 @@ from typing import Any, Literal
 
 import msgspec
 
+from headrace.caches.memory import MemoryCache
+from headrace.caches.opening import open_cache
 from headrace.clock import Clock
 from headrace.engine.attempt import attempting
+from headrace.engine.caching import Caching, Keeping, KeyOf, caching
+from headrace.engine.callkeys import function_key_of, function_name, http_key_of
 from headrace.engine.crew import Crew
 from headrace.engine.deadlines import Deadlines
 from headrace.engine.dispatcher import Served
@@ -29,13 +33,15 @@ from headrace.model import (
     Limits,
     Retry,
     Trace,
+    with_token_accounting,
 )
-from headrace.ports import Provider
+from headrace.ports import Provider, Store
 from headrace.providers.dialects import Dialect, dialect_named
 from headrace.providers.functions.coroutine import CoroutineProvider
 from headrace.providers.functions.process import ProcessProvider
 from headrace.providers.functions.thread import ThreadProvider
 from headrace.providers.http import HttpProvider
+from headrace.telemetry.resources import CpuLoad
 from headrace.terms import Budget, CacheRules, Fallback, Hedge, Price
 from headrace.wire import decode_request
 
@@ -91,6 +97,7 @@ class FunctionRoute(msgspec.Struct, frozen=True):
         retry: how often a call is tried.
         timeout_s: time limit of one attempt.
         tokens: estimates the tokens of an argument, for `Limits.tokens_per_minute`.
+        cache: how answers are kept; None = not.
     """
 
     name: str
@@ -100,6 +107,7 @@ class FunctionRoute(msgspec.Struct, frozen=True):
     retry: Retry = Retry()
     timeout_s: float = 600.0
     tokens: Callable[[Any], int] | None = None
+    cache: CacheRules | None = None
 
 
 class RouteTools(msgspec.Struct, frozen=True):
@@ -109,6 +117,14 @@ class RouteTools(msgspec.Struct, frozen=True):
     listener: Listener
     vigil: Vigil | None = None
     """Watches the upstream; None: each failure is its item's own."""
+    caching: Caching | None = None
+    """Where answers are kept, for routes that ask for it; closed by who made it."""
+
+    def keeping(self, rules: CacheRules | None, key_of: KeyOf) -> Keeping | None:
+        """Return how a route keeps its answers; None if it keeps none."""
+        if self.caching is None or rules is None or rules.ttl_s == 0:
+            return None
+        return Keeping(self.caching, rules, key_of)
 
 
 class Built(msgspec.Struct, frozen=True):
@@ -151,15 +167,23 @@ def build(
     retry: Retry,
     timeout_s: float,
     tools: RouteTools,
+    keeping: Keeping | None = None,
 ) -> Built:
     """Wire one route: the layers around its provider, outermost first."""
     clock = tools.clock
-    gate = Gate(endpoints, clock, tools.listener, probe_timeout_s=timeout_s)
+    gate = Gate(
+        endpoints,
+        clock,
+        tools.listener,
+        probe_timeout_s=timeout_s,
+        load=CpuLoad().share,
+    )
     crew = Crew(gate.capacity + gate.capacity // 8 + 8)
     deadlines = Deadlines()
     retry_tools = RetryTools(gate, deadlines, clock, crew, tools.listener, tools.vigil)
     handler = stack(
         attempting(gate, provider, deadlines, timeout_s),
+        caching(keeping, crew, deadlines, clock),
         limiting(retry.total_s, deadlines, clock),
         retrying(retry, retry_tools),
     )
@@ -174,7 +198,13 @@ def build_http_route(route: HttpRoute, keys: Keys, tools: RouteTools) -> BuiltRo
     """
     dialect = dialect_named(route.dialect)
     provider = HttpProvider(dialect, keys)
-    built = build(provider, route.endpoints, route.retry, route.timeout_s, tools)
+    endpoints = tuple(
+        with_token_accounting(_with_limit_found(e), dialect.token_accounting)
+        for e in route.endpoints
+    )
+    key_of = http_key_of(route.dialect, endpoints, dialect.streams)
+    keeping = tools.keeping(route.cache, key_of)
+    built = build(provider, endpoints, route.retry, route.timeout_s, tools, keeping)
 
     def make_call(lease: Leased, flow: Flow) -> Call:
         return _http_call(dialect, lease, flow, tools.clock)
@@ -183,6 +213,12 @@ def build_http_route(route: HttpRoute, keys: Keys, tools: RouteTools) -> BuiltRo
         route.name, built.gate, built.handler, built.crew, make_call, _as_bytes
     )
     return BuiltRoute(served, built)
+
+
+def _with_limit_found(endpoint: Endpoint) -> Endpoint:
+    """Return the endpoint with the calls in flight found, unless they are stated."""
+    limits = endpoint.limits.with_in_flight("auto")
+    return msgspec.structs.replace(endpoint, limits=limits)
 
 
 def build_function_route(route: FunctionRoute, tools: RouteTools) -> BuiltRoute:
@@ -194,7 +230,11 @@ def build_function_route(route: FunctionRoute, tools: RouteTools) -> BuiltRoute:
     limits = route.limits.with_in_flight(DEFAULT_IN_FLIGHT)
     provider = function_provider(route.function, route.backend, limits.most_in_flight)
     endpoint = Endpoint(route.name, limits=limits)
-    built = build(provider, (endpoint,), route.retry, route.timeout_s, tools)
+    keeping = None
+    if route.cache is not None:
+        key_of = function_key_of(function_name(route.function))
+        keeping = tools.keeping(route.cache, key_of)
+    built = build(provider, (endpoint,), route.retry, route.timeout_s, tools, keeping)
     tokens = route.tokens
 
     def make_call(lease: Leased, flow: Flow) -> Call:
@@ -206,6 +246,26 @@ def build_function_route(route: FunctionRoute, tools: RouteTools) -> BuiltRoute:
         route.name, built.gate, built.handler, built.crew, make_call, _as_json
     )
     return BuiltRoute(served, built)
+
+
+async def open_caching(where: str, store: Store | None, clock: Clock) -> Caching:
+    """Open the place where answers are kept; the caller closes it before the store.
+
+    Args:
+        where: `memory`, a `redis://` address, or empty for beside the jobs.
+        store: the jobs' database; a store in memory keeps no answers, and None is none:
+            then they are kept in memory.
+        clock: time and chance.
+
+    Raises:
+        ConfigError: an unknown place, or one that needs what is not installed.
+    """
+    cache = await open_cache(where, clock) if where else None
+    if cache is None and store is not None:
+        cache = store.cache()
+    if cache is None:
+        cache = MemoryCache(clock)
+    return Caching(cache, clock, is_shared=not isinstance(cache, MemoryCache))
 
 
 def function_provider(

@@ -79,6 +79,7 @@ class CallError(HeadraceError):
         request_id: the provider's id of the call.
         should_retry: the provider's explicit word (`x-should-retry`), else None.
         dimension: which rate ran out ("calls", "tokens", …), where it was said.
+        limit_per_minute: of that rate, where it was said.
     """
 
     default_code = ErrorCode.BAD_CALL
@@ -94,6 +95,7 @@ class CallError(HeadraceError):
         request_id: str | None = None,
         should_retry: bool | None = None,
         dimension: str | None = None,
+        limit_per_minute: float | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -104,6 +106,7 @@ class CallError(HeadraceError):
         self.request_id = request_id
         self.should_retry = should_retry
         self.dimension = dimension
+        self.limit_per_minute = limit_per_minute
 
 
 class TransientError(CallError):

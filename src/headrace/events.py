@@ -3,11 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 
 import msgspec
 
 from headrace.jobs import Counts, JobState
 from headrace.model import Quota
+
+
+class LearntRate(msgspec.Struct, frozen=True):
+    """A rate limit that nobody stated, of one model at one endpoint."""
+
+    model: str
+    dimension: str
+    """`calls`, `tokens`, `input_tokens` or `output_tokens`."""
+    per_minute: float
+    used: float
+    """Share of it in use, 0 to 1."""
+    blocked_s: float
+    """For so long nothing starts, as the provider asked; 0.0 = it may."""
+    source: str
+    """`headers` or `refusals`."""
 
 
 class EndpointView(msgspec.Struct, frozen=True):
@@ -23,6 +39,45 @@ class EndpointView(msgspec.Struct, frozen=True):
     tokens_used: float | None = None
     quotas: tuple[Quota, ...] = ()
     """What its last answer said of its own limits."""
+    limit_reason: str = ""
+    """Why `in_flight_limit` last moved; "" if it never did, or never does."""
+    learnt: tuple[LearntRate, ...] = ()
+    """Limits that hold beside the stated ones; they never allow more."""
+    note: str = ""
+    """What was found out about it that a person should know; empty if nothing."""
+
+
+class CacheStatistics(msgspec.Struct, frozen=True):
+    """What a cache did for one run."""
+
+    hits: int = 0
+    """Answers that were kept."""
+    misses: int = 0
+    """Calls that were made, and answered."""
+    joined: int = 0
+    """Answers of an equal call under way."""
+    stale: int = 0
+    """Answers past their time, given because the call failed."""
+    skipped: int = 0
+    """Calls and answers that cannot be kept, such as streams."""
+    input_tokens: int = 0
+    """Saved, as the provider had counted them."""
+    output_tokens: int = 0
+    usd: Decimal | None = None
+    """What the saved tokens would have cost; None if no price is known."""
+    entries: int | None = None
+    """Answers kept now; None if nobody has looked."""
+    bytes: int | None = None
+
+    @property
+    def saved_calls(self) -> int:
+        return self.hits + self.joined
+
+    @property
+    def hit_rate(self) -> float:
+        """Share of the calls that may be kept which needed no call, 0 to 1."""
+        asked = self.hits + self.joined + self.misses + self.stale
+        return self.saved_calls / asked if asked else 0.0
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -40,11 +95,14 @@ class Progress(msgspec.Struct, frozen=True):
     output_tokens: int
     tries: int
     binding: str
-    """Which limit holds the run back now: `calls`, `tokens`, `in_flight`, `endpoint`,
-    `upstream`, `input` or `none`."""
+    """Which limit holds the run back now: `calls`, `tokens`, one that was learnt
+    (`learnt_calls`, `learnt_tokens`, …), `in_flight`, `endpoint`, `upstream`, `input`
+    or `none`."""
     left_s: float | None
     """Expected seconds to the end; None while unknown."""
     endpoints: tuple[EndpointView, ...] = ()
+    cache: CacheStatistics | None = None
+    """None without a cache."""
 
 
 class TryFailed(msgspec.Struct, frozen=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 from enum import StrEnum
 
 import msgspec
@@ -127,6 +128,12 @@ class Job(msgspec.Struct, frozen=True):
     """Why the job itself failed, for people."""
     rendered: Mapping[str, int] = {}
     """What is certain of the output files: bytes, checksum and outcome number."""
+    input_tokens: int = 0
+    """Of all outcomes recorded, as the providers counted; a retry keeps what was spent
+    before it, for it was paid."""
+    output_tokens: int = 0
+    cost_usd: Decimal = Decimal(0)
+    """US dollars, likewise; outcomes without a known price add nothing."""
 
 
 class NewItem(msgspec.Struct, frozen=True, gc=False):
@@ -199,3 +206,21 @@ class Recorded(msgspec.Struct, frozen=True):
     """Item key -> outcome number, for each outcome that was written."""
     jobs: Mapping[int, Job]
     """Each job touched, by its number, as it is after the group."""
+
+
+class Trouble(msgspec.Struct, frozen=True):
+    """Failed tries of a job that failed at the same endpoint with the same code."""
+
+    endpoint: str
+    code: str
+    count: int
+    example: str
+    """The message of one of them."""
+
+
+class Spent(msgspec.Struct, frozen=True):
+    """What the jobs of a tenant have spent."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_usd: Decimal = Decimal(0)

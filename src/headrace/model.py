@@ -7,6 +7,7 @@ durations in seconds, `deadline` is on the monotonic clock.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from decimal import Decimal
 from enum import IntEnum, StrEnum
 from typing import Any, Literal
 
@@ -80,6 +81,8 @@ class Quota(msgspec.Struct, frozen=True, gc=False):
     limit: float | None = None
     remaining: float | None = None
     reset_s: float | None = None
+    window_s: float = 60.0
+    """The period that `limit` is for."""
 
 
 class Trace(msgspec.Struct, gc=False):
@@ -100,6 +103,10 @@ class Trace(msgspec.Struct, gc=False):
     in_flight_s: float = 0.0
     recording_s: float = 0.0
     endpoint: str = ""
+    joined_s: float = 0.0
+    """Waiting for an equal call under way."""
+    cached: bool = False
+    """Was it answered without a call of its own?"""
 
 
 class Cost(msgspec.Struct, frozen=True, gc=False):
@@ -134,6 +141,8 @@ class Call(msgspec.Struct, frozen=True):
     """Monotonic seconds after which an answer is of no use."""
     repeatable: bool = True
     """May it be sent again when it is unknown whether it was carried out?"""
+    cacheable: bool = True
+    """May an answer that was kept do, and may this one's be kept?"""
 
 
 class Reply(msgspec.Struct):
@@ -180,6 +189,8 @@ class Outcome(msgspec.Struct, frozen=True):
     trace: Trace = msgspec.field(default_factory=Trace)
     number: int = 0
     """Position among the job's outcomes, from 1; 0 in memory."""
+    cost_usd: Decimal | None = None
+    """US dollars, >= 0, to the billionth; None if no price is known."""
 
     @property
     def ok(self) -> bool:
@@ -191,6 +202,8 @@ class Outcome(msgspec.Struct, frozen=True):
         return self.trace.attempts
 
 
+TokenAccounting = Literal["reserved", "actual"]
+"""Whether a provider keeps what it estimated of a call, or charges what it used."""
 CONTROLLERS = ("auto", "aimd", "cpu", "throughput")
 """Who may find out how many calls an endpoint takes at once."""
 DEFAULT_IN_FLIGHT = 32
@@ -209,7 +222,8 @@ class Limits(msgspec.Struct, frozen=True):
         tokens_per_minute: tokens reserved in any 60 s, > 0.
         jitter_s: how much later than it started a call may reach the provider.
         token_accounting: `reserved` if the provider keeps what it estimated,
-            `actual` if it charges what was used.
+            `actual` if it charges what was used; None: as the dialect says, of
+            functions `reserved`.
         max_in_flight: no controller goes above, >= 1.
 
     Raises:
@@ -220,7 +234,7 @@ class Limits(msgspec.Struct, frozen=True):
     calls_per_minute: float | None = None
     tokens_per_minute: float | None = None
     jitter_s: float = 0.2
-    token_accounting: Literal["reserved", "actual"] = "reserved"
+    token_accounting: TokenAccounting | None = None
     max_in_flight: int = DEFAULT_MAX_IN_FLIGHT
 
     def __post_init__(self) -> None:
@@ -324,3 +338,11 @@ class Endpoint(msgspec.Struct, frozen=True):
             raise ValueError(f"weight {self.weight} is not above 0")
         if self.tier < 0:
             raise ValueError(f"tier {self.tier} is below 0")
+
+
+def with_token_accounting(endpoint: Endpoint, accounting: TokenAccounting) -> Endpoint:
+    """Return the endpoint with its token accounting settled where it was left open."""
+    if endpoint.limits.token_accounting is not None:
+        return endpoint
+    limits = msgspec.structs.replace(endpoint.limits, token_accounting=accounting)
+    return msgspec.structs.replace(endpoint, limits=limits)

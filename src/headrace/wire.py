@@ -53,6 +53,8 @@ class HttpRequest(msgspec.Struct, frozen=True):
     """JSON as the user wrote it; None sends no body."""
     method: str = "POST"
     headers: tuple[tuple[str, str], ...] = ()
+    cacheable: bool = True
+    """May an answer that was kept do, and may this one's be kept?"""
 
 
 class _Stored(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -60,6 +62,7 @@ class _Stored(msgspec.Struct, frozen=True, omit_defaults=True):
     body: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     method: str = "POST"
     headers: tuple[tuple[str, str], ...] = ()
+    cacheable: bool = True
 
 
 _encode = msgspec.json.Encoder().encode
@@ -68,10 +71,12 @@ _decode = msgspec.json.Decoder(_Stored).decode
 
 def encode_request(request: HttpRequest) -> bytes:
     """Return the bytes a store keeps; the body stands in them as it was written."""
-    if request.method == "POST" and request.body is not None and not request.headers:
+    is_plain = request.method == "POST" and not request.headers and request.cacheable
+    if is_plain and request.body is not None:
         return b'{"path":%b,"body":%b}' % (_encode(request.path), request.body)
     body = msgspec.UNSET if request.body is None else msgspec.Raw(request.body)
-    return _encode(_Stored(request.path, body, request.method, request.headers))
+    method, headers = request.method, request.headers
+    return _encode(_Stored(request.path, body, method, headers, request.cacheable))
 
 
 def decode_request(stored: bytes) -> HttpRequest:
@@ -82,7 +87,7 @@ def decode_request(stored: bytes) -> HttpRequest:
     """
     found = _decode(stored)
     body = None if found.body is msgspec.UNSET else bytes(found.body)
-    return HttpRequest(found.path, body, found.method, found.headers)
+    return HttpRequest(found.path, body, found.method, found.headers, found.cacheable)
 
 
 def check_path(path: str, *, query_allowed: bool = False) -> str | None:

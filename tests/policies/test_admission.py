@@ -222,7 +222,12 @@ def test_idle_flows_leave_nothing_behind():
         push(queue, Entry(f"flow {i}", cost=float(i % 7)), now=float(i))
         queue.pop(float(i))
     home = queue._by_priority[NORMAL]
-    assert max(len(home.flows), len(home.heap), len(home.arrivals)) < 300
+    assert (
+        max(
+            len(home.flows), len(home.tenants), len(home.order.heap), len(home.arrivals)
+        )
+        < 300
+    )
 
 
 def test_discarded_entries_leave_nothing_behind():
@@ -232,7 +237,9 @@ def test_discarded_entries_leave_nothing_behind():
         queue.discard(push(queue, Entry("a")))
         queue.discard(push(queue, Entry("b")))
     home = queue._by_priority[NORMAL]
-    assert max(len(home.heap), len(home.arrivals), len(home.flows["a"].line)) < 300
+    assert (
+        max(len(home.order.heap), len(home.arrivals), len(home.flows["a"].line)) < 300
+    )
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ import pytest
 from headrace.model import Limits
 from headrace.policies.dimension import Dimension, stated
 from headrace.policies.rate import RateLimit, build_rate
+from rate_building import moved
 
 
 def calls_only(per_minute: float, jitter_s: float = 0.0) -> RateLimit:
@@ -241,28 +242,32 @@ def test_the_binding_dimension_is_the_one_that_makes_it_wait():
 def test_a_moved_limit_keeps_what_was_charged():
     rate = build_rate(Limits(tokens_per_minute=1000))
     rate, _ = rate.reserve(1000.0, rate.costs(400))
-    lower = rate.moved(1001.0, Limits(tokens_per_minute=500))
+    lower = moved(rate, 1001.0, Limits(tokens_per_minute=500))
     assert lower.used(1001.0) == (0.8,)
     assert lower.earliest(1001.0, lower.costs(200)) > 1060.0
 
 
-def test_moving_to_the_same_limits_changes_nothing():
-    limits = Limits(calls_per_minute=60, tokens_per_minute=1000)
-    rate = build_rate(limits)
-    assert rate.moved(1000.0, limits) is rate
+def test_moving_to_the_same_limit_changes_nothing():
+    dim = calls_only(60).dims[0]
+    assert dim.move(1000.0, dim.stated) is dim
 
 
-def test_a_limit_can_appear_and_disappear():
-    rate = calls_only(60)
-    both = rate.moved(1000.0, Limits(calls_per_minute=60, tokens_per_minute=10))
-    assert [d.name for d in both.dims] == ["calls", "tokens"]
-    assert both.moved(1000.0, Limits()).dims == ()
+def test_units_that_others_took_are_counted_but_not_paced():
+    dim = calls_only(60).dims[0].count(1000.0, 59.0)
+    assert dim.earliest(1000.0, 1.0) == 1000.0
+    assert 1060.0 < dim.count(1000.0, 1.0).earliest(1000.0, 1.0) < 1061.0
+
+
+def test_a_limit_without_refunds_keeps_what_was_reserved():
+    rate, at = actual(1000).reserve(1000.0, (400.0,))
+    kept = rate.without_refunds(1001.0)
+    assert kept.settle(1002.0, (400.0,), (1.0,), at).used(1002.0) == (0.4,)
 
 
 def test_a_limit_moved_to_a_longer_window_counts_all_as_new():
     rate = calls_only(2)
     rate, _ = rate.reserve(1000.0, rate.costs(1))
-    slower = rate.moved(1001.0, Limits(calls_per_minute=0.5))
+    slower = moved(rate, 1001.0, Limits(calls_per_minute=0.5))
     assert slower.earliest(1001.0, slower.costs(1)) > 1120.0
 
 

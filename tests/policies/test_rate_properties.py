@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from headrace.model import Limits
 from headrace.policies.rate import build_rate
+from rate_building import moved
 
 LIMITS = st.builds(
     Limits,
@@ -131,7 +132,7 @@ def test_the_guarantee_holds_while_the_limit_moves(limits, per_step):
     rate, now = build_rate(first), 1000.0
     starts: list[float] = []
     for limit in limits:
-        rate = rate.moved(now, Limits(calls_per_minute=limit, jitter_s=0.2))
+        rate = moved(rate, now, Limits(calls_per_minute=limit, jitter_s=0.2))
         for _ in range(per_step):
             at = rate.earliest(now, rate.costs(1))
             if at > now + 5:

@@ -94,12 +94,64 @@ def test_the_structured_form_joins_state_and_policy() -> None:
         RateLimit_Policy='"a, b";q=10;w=60, "tokens";q=100;w=3600',
     )
     assert found["calls"] == Quota("calls", 10, 5, 30)
-    assert found["tokens"] == Quota("tokens", None, 70, None)
+    assert found["tokens"] == Quota("tokens", 100, 70, None, 3600.0)
 
 
 def test_the_former_structured_form_is_understood() -> None:
     found = read(RateLimit="limit=100, remaining=50, reset=30")
     assert found == {"calls": Quota("calls", None, 50, 30)}
+
+
+@pytest.mark.parametrize(
+    ("headers", "quota"),
+    [
+        (
+            {
+                "x-ratelimit-limit-requests-day": "14400",
+                "x-ratelimit-remaining-requests-day": "14000",
+                "x-ratelimit-reset-requests-day": "33011.38",
+            },
+            Quota("calls", 14_400, 14_000, 33_011.38, 86_400.0),
+        ),
+        (
+            {
+                "X-RateLimit-Limit-Second": "10",
+                "X-RateLimit-Remaining-Second": "9",
+            },
+            Quota("calls", 10, 9, None, 1.0),
+        ),
+        (
+            {
+                "x-ratelimit-limit-req-minute": "60",
+                "x-ratelimit-remaining-req-minute": "59",
+            },
+            Quota("calls", 60, 59, None, 60.0),
+        ),
+        (
+            {
+                "x-ratelimit-limit-tokens-hour": "600000",
+                "x-ratelimit-reset-tokens-hour": "6m0s",
+            },
+            Quota("tokens", 600_000, None, 360.0, 3_600.0),
+        ),
+    ],
+)
+def test_a_period_in_the_name_is_understood(
+    headers: dict[str, str], quota: Quota
+) -> None:
+    assert read_quotas(headers, NOW) == (quota,)
+
+
+def test_limits_of_several_periods_are_told_apart() -> None:
+    found = read_quotas(
+        {
+            "X-RateLimit-Limit-Minute": "20",
+            "X-RateLimit-Limit-Day": "500",
+            "X-RateLimit-Limit": "20",
+        },
+        NOW,
+    )
+    assert {(q.limit, q.window_s) for q in found} == {(20, 60.0), (500, 86_400.0)}
 
 
 @pytest.mark.parametrize("prefix", ["RateLimit", "X-RateLimit"])

@@ -7,7 +7,13 @@ from typing import Any
 
 import pytest
 
-from headrace.stores import statements_items, statements_jobs, statements_outcomes
+from headrace.stores import (
+    statements_items,
+    statements_jobs,
+    statements_notes,
+    statements_outcomes,
+    statements_sums,
+)
 from headrace.stores.opening import no_offset
 from headrace.stores.postgres import Database
 from headrace.stores.statement import POSTGRESQL, RowStatement, Statement
@@ -20,7 +26,13 @@ LARGE = ("items", "payloads", "results", "attempts")
 
 def statements() -> dict[str, str]:
     """Return the text of each statement that reads or changes rows, by its name."""
-    modules = (statements_items, statements_jobs, statements_outcomes)
+    modules = (
+        statements_items,
+        statements_jobs,
+        statements_notes,
+        statements_outcomes,
+        statements_sums,
+    )
     return {
         name: value.compiled(POSTGRESQL).text
         for module in modules

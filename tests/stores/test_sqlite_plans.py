@@ -14,7 +14,9 @@ import pytest
 from headrace.jobs import NewItem, NewJob
 from headrace.stores import statements_items as of_items
 from headrace.stores import statements_jobs as of_jobs
+from headrace.stores import statements_notes as of_notes
 from headrace.stores import statements_outcomes as of_outcomes
+from headrace.stores import statements_sums as of_sums
 from headrace.stores.opening import open_store
 from headrace.stores.statement import POSTGRESQL, SQLITE, RowStatement, Statement
 from headrace.testing.clocks import MovableClock
@@ -30,6 +32,9 @@ INDEXED = {
     "page": (of_outcomes.page, "results_number"),
     "known_ids": (of_items.known_ids, "items_custom_id"),
     "attempts_of": (of_outcomes.attempts_of, "ix_attempts_item"),
+    "troubles": (of_sums.troubles, "ix_attempts_item"),
+    "queued": (of_sums.queued, "items_running"),
+    "queued_of": (of_sums.queued_of, "items_running"),
     "held": (of_items.held, "INTEGER PRIMARY KEY"),
     "take": (of_items.take, "INTEGER PRIMARY KEY"),
     "finish_items": (of_items.finish_items, "INTEGER PRIMARY KEY"),
@@ -68,7 +73,7 @@ def test_items_are_leased_in_order_without_sorting(path: Path) -> None:
 
 
 def test_every_statement_compiles_for_both_databases() -> None:
-    for module in (of_items, of_jobs, of_outcomes):
+    for module in (of_items, of_jobs, of_notes, of_outcomes, of_sums):
         for value in vars(module).values():
             if isinstance(value, Statement | RowStatement):
                 assert value.compiled(SQLITE).text

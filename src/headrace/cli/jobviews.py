@@ -22,6 +22,7 @@ def job_fields(job: Job) -> dict[str, Any]:
     fields: dict[str, Any] = msgspec.to_builtins(job)
     del fields["number"]
     fields["priority"] = job.priority.name.lower()
+    fields["cost_usd"] = float(job.cost_usd)
     return fields
 
 

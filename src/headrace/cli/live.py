@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import msgspec
 
-from headrace.app import RouteTools, build_http_route
+from headrace.app import RouteTools, build_http_route, open_caching
 from headrace.cli.runplan import RunPlan
 from headrace.cli.showing import Shown
 from headrace.clock import Clock
+from headrace.engine.caching import Caching
 from headrace.engine.meter import Meter
 from headrace.engine.session import Session, SessionTools
 from headrace.engine.shutdown import Shutdown
 from headrace.engine.vigil import Vigil
 from headrace.errors import OutputError
-from headrace.events import Event, Progress, TryFailed
+from headrace.events import CacheStatistics, Event, Progress, TryFailed
 from headrace.insight.attribution import Binding
 from headrace.insight.tally import Tally
 from headrace.jobs import Counts, Job
@@ -56,6 +58,8 @@ class LiveRun:
         self.tally = Tally()
         self.binding = Binding()
         self.elapsed_s = 0.0
+        self.cache: CacheStatistics | None = None
+        """What the cache did, once the run is over; None without one."""
         self._counts = job.counts
         self._rows: list[tuple[int, Outcome]] = []
         self._arrived = asyncio.Event()
@@ -74,15 +78,29 @@ class LiveRun:
         Raises:
             UpstreamDown, StoreError, OutputError: nothing is lost; resumable.
         """
+        settings = self._plan.settings
+        if settings.cache_rules is None:
+            return await self._run(None)
+        store, clock = self._tools.store, self._tools.clock
+        caching = await open_caching(settings.cache_store, store, clock)
+        try:
+            await self._run(caching)
+            self.cache = await caching.full_statistics(settings.price)
+        finally:
+            await caching.close()
+
+    async def _run(self, caching: Caching | None) -> None:
         tools, settings = self._tools, self._plan.settings
         first_s = min(_FIRST_ANSWER_S, settings.patience)
         vigil = Vigil(tools.clock, first_s, settings.patience)
         route = build_http_route(
             self._plan.route(self._job.route),
             lambda _: self._plan.key,
-            RouteTools(tools.clock, self._hear, vigil),
+            RouteTools(tools.clock, self._hear, vigil, caching),
         )
         self._meter = Meter(route.gate, route.crew, tools.clock, self._count)
+        if caching is not None:
+            self._meter.cached = partial(caching.statistics, settings.price)
         session_tools = SessionTools(
             tools.store,
             tools.clock,

@@ -185,6 +185,7 @@ class Running:
             tally=self._live.tally,
             binding=self._live.binding,
             elapsed_s=self._live.elapsed_s,
+            cache=self._live.cache,
         )
 
     # ---- what the user is told

@@ -12,7 +12,14 @@ from typing import Protocol, TextIO
 import msgspec
 
 from headrace.cli import words
-from headrace.events import BreakerMoved, Event, JobMoved, Progress, TryFailed
+from headrace.events import (
+    BreakerMoved,
+    Event,
+    JobMoved,
+    LearntRate,
+    Progress,
+    TryFailed,
+)
 
 _FIRST_S = 1.0
 _PLAIN_S = 5.0
@@ -21,6 +28,10 @@ _JSON_S = 1.0
 BINDINGS = {
     "calls": "calls per minute",
     "tokens": "tokens per minute",
+    "learnt_calls": "calls per minute, as learnt",
+    "learnt_tokens": "tokens per minute, as learnt",
+    "learnt_input_tokens": "input tokens per minute, as learnt",
+    "learnt_output_tokens": "output tokens per minute, as learnt",
     "in_flight": "calls in flight",
     "endpoint": "endpoints cut off or asking for a pause",
     "upstream": "the upstream, which does not answer",
@@ -157,6 +168,7 @@ def progress_line(progress: Progress) -> str:
     parts.append(f"{words.rate(progress.calls_per_s)} calls/s")
     parts.append(f"{words.rate(progress.tokens_per_s)} tokens/s")
     parts += _used(progress)
+    parts += [f"{v.name} {v.note}" for v in progress.endpoints if v.note]
     if progress.binding != "none":
         parts.append(f"held by {BINDINGS.get(progress.binding, progress.binding)}")
     if progress.left_s is not None:
@@ -174,7 +186,19 @@ def _used(progress: Progress) -> list[str]:
         known = [share for share in shares if share is not None]
         if known:
             found.append(f"{words.percent(max(known))} of {noun}/min")
-    return found
+    fullest: dict[str, LearntRate] = {}
+    for rate in (r for view in progress.endpoints for r in view.learnt):
+        if rate.used >= fullest.get(rate.dimension, rate).used:
+            fullest[rate.dimension] = rate
+    learnt = fullest.values()
+    return found + [f"{words.percent(r.used)} of {learnt_words(r)}" for r in learnt]
+
+
+def learnt_words(rate: LearntRate) -> str:
+    """Return which limit was learnt, from what, and how high it is."""
+    noun = rate.dimension.replace("_", " ")
+    figure = words.count(round(rate.per_minute))
+    return f"{noun}/min (learnt from {rate.source}: {figure})"
 
 
 def breaker_line(event: BreakerMoved) -> str:

@@ -7,10 +7,12 @@ from pathlib import Path
 import msgspec
 
 from headrace.cli import words
+from headrace.cli.cacheviews import cache_fields, cache_lines
 from headrace.cli.showing import BINDINGS
+from headrace.events import CacheStatistics
 from headrace.insight.attribution import MEANINGS, Binding
 from headrace.insight.tally import Tally
-from headrace.jobs import JOB_ENDS, Counts, Job
+from headrace.jobs import JOB_ENDS, Counts, Job, JobState
 
 _QUANTILES = (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))
 _LOST = ("failed", "cancelled", "expired", "skipped")
@@ -31,6 +33,8 @@ class Summary(msgspec.Struct, frozen=True):
     """Of the outcomes that this run recorded."""
     binding: Binding
     elapsed_s: float
+    cache: CacheStatistics | None = None
+    """None without a cache."""
 
     @property
     def lost(self) -> int:
@@ -45,8 +49,11 @@ class Summary(msgspec.Struct, frozen=True):
 def summary_lines(summary: Summary) -> list[str]:
     """Return the summary for people, line by line."""
     job, tally = summary.job, summary.tally
-    state = str(job.state) if summary.is_over else "interrupted"
+    is_paused = job.state is JobState.PAUSED
+    state = str(job.state) if summary.is_over or is_paused else "interrupted"
     rows = [_row(state, _outcomes(job.counts))]
+    if is_paused and job.pause_reason:
+        rows.append(_row("because", words.one_line(job.pause_reason, 160)))
     if summary.bad_lines:
         rows.append(_row("left out", words.plural(summary.bad_lines, "bad line")))
     rows += failure_rows(tally)
@@ -146,6 +153,7 @@ def summary_event(summary: Summary) -> dict[str, object]:
         "errors": str(summary.errors) if summary.errors else None,
         "store": words.address(summary.store),
         "elapsed_s": round(summary.elapsed_s, 3),
+        "cache": cache_fields(summary.cache) if summary.cache else None,
         "this_run": {
             "outcomes": {str(k): v for k, v in tally.states.items() if v},
             "failures": msgspec.to_builtins(tally.failures()),
@@ -170,10 +178,16 @@ def _this_run(summary: Summary) -> list[str]:
     )
     return [
         _row("this run", took),
+        *_cached(summary.cache),
         *call_rows(tally),
         *time_rows(tally),
         *binding_row(summary.binding),
     ]
+
+
+def _cached(cache: CacheStatistics | None) -> list[str]:
+    told = cache_lines(cache) if cache is not None else []
+    return [_row("" if place else "cache", text) for place, text in enumerate(told)]
 
 
 def _places(summary: Summary) -> list[str]:
@@ -187,6 +201,9 @@ def _places(summary: Summary) -> list[str]:
 
 def _next(summary: Summary) -> list[str]:
     job = summary.job
+    if job.state is JobState.PAUSED:
+        resume = f"headrace jobs resume {job.id} --store {words.address(summary.store)}"
+        return [_row("next", f"{resume}, then the same command again, goes on")]
     if not summary.is_over:
         return [_row("next", "run the same command again to go on")]
     if not summary.lost:

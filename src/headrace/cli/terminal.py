@@ -12,12 +12,21 @@ from rich.text import Text
 
 from headrace.cli import words
 from headrace.cli.showing import BINDINGS, breaker_line
-from headrace.events import BreakerMoved, EndpointView, Event, JobMoved, Progress
+from headrace.events import (
+    BreakerMoved,
+    EndpointView,
+    Event,
+    JobMoved,
+    LearntRate,
+    Progress,
+)
 from headrace.jobs import JobState
 
 _INTERVAL_S = 0.2
 _MAX_ENDPOINTS = 8
 _GAUGE_WIDTH = 8
+_MAX_LEARNT = 2
+"""Of an endpoint that serves many models, the fullest."""
 _FULL = 0.9
 """From this share on a limit is shown as used up."""
 
@@ -156,9 +165,26 @@ def _endpoint(view: EndpointView) -> list[RenderableType]:
         cells.append(_gauge("calls/min", view.calls_used))
     if view.tokens_used is not None:
         cells.append(_gauge("tokens/min", view.tokens_used))
+    fullest = sorted(view.learnt, key=_share, reverse=True)[:_MAX_LEARNT]
+    cells += [_learnt(rate) for rate in fullest]
+    if view.note:
+        cells.append(Text(view.note, "yellow"))
     if cut_off:
         cells.append(Text(view.state.replace("_", " "), "red"))
     return cells
+
+
+def _share(rate: LearntRate) -> float:
+    return rate.used
+
+
+def _learnt(rate: LearntRate) -> Text:
+    """Return a gauge of a limit that was learnt, with whose it is and from what."""
+    noun = f"{rate.dimension.replace('_', ' ')}/min"
+    figure = words.count(round(rate.per_minute))
+    held = f", asked to wait {words.duration(rate.blocked_s)}" if rate.blocked_s else ""
+    said = f"{words.percent(rate.used)} (learnt from {rate.source}: {figure}{held})"
+    return _gauge(f"{rate.model} {noun}".strip(), rate.used, said)
 
 
 def _gauge(noun: str, share: float, figure: str = "") -> Text:

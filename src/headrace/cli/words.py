@@ -33,6 +33,17 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
+def size(in_bytes: int) -> str:
+    """Return bytes as `950 B`, `4.2 kB`, `31 MB` or `1.5 GB`."""
+    if in_bytes < 1_000:
+        return f"{in_bytes} B"
+    for step, unit in enumerate(("kB", "MB", "GB", "TB"), 1):
+        number = in_bytes / 1_000**step
+        if number < 999.5 or unit == "TB":
+            break
+    return f"{number:.0f} {unit}" if number >= 9.95 else f"{number:.1f} {unit}"
+
+
 def plural(number: int, noun: str) -> str:
     """Return `1 line` or `2 lines`."""
     return f"{count(number)} {noun}{'' if number == 1 else 's'}"

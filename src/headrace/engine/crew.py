@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 
 from headrace.engine.shutdown import Drained
 
@@ -46,6 +47,8 @@ class Crew:
         self._naps: set[asyncio.Future[None]] = set()
         self._drained = False
         self.resting = 0
+        self.joined = 0
+        """Of those who rest, how many wait for an equal call under way."""
         self._workers = 0
         self._work: Work | None = None
         self._group: asyncio.TaskGroup | None = None
@@ -66,6 +69,19 @@ class Crew:
             timer.cancel()
             self._naps.discard(nap)
             self.resting -= 1
+
+    @contextmanager
+    def joining(self) -> Iterator[None]:
+        """Wait in this block without counting as active: another makes the call."""
+        self.resting += 1
+        self.joined += 1
+        if self.resting < MAX_RESTING:
+            self._reinforce()
+        try:
+            yield
+        finally:
+            self.resting -= 1
+            self.joined -= 1
 
     def drain(self) -> None:
         """Send home whoever rests: their `rest` raises `Drained`, now and later."""

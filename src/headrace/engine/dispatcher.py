@@ -26,7 +26,7 @@ from headrace.events import TryFailed
 from headrace.jobs import JOB_ENDS, AttemptRecord, Finished, Flow, Job, JobState, Leased
 from headrace.model import Call, Failure, Handler, ItemState, Outcome
 from headrace.policies.allotment import allot
-from headrace.ports import Store
+from headrace.ports import Learner, Store
 
 _STOPPED = frozenset({JobState.PAUSED, JobState.CANCELLING}) | JOB_ENDS
 _LOOK_S = 1.0
@@ -50,6 +50,8 @@ class Served(msgspec.Struct, frozen=True):
     """Raises a ValueError if the payload is none of this route's."""
     encode_value: EncodeValue
     """Raises `BadReply` if a value cannot be kept as JSON."""
+    learner: Learner | None = None
+    """What the route learns of its limits, kept for the next session."""
 
 
 class Work(msgspec.Struct):
@@ -60,6 +62,7 @@ class Work(msgspec.Struct):
     task: asyncio.Task[object] | None
     tries: list[AttemptRecord] = []
     stopped_as: ItemState | None = None
+    is_released: bool = False
 
 
 class Dispatcher:
@@ -145,7 +148,7 @@ class Dispatcher:
     def stop_job(self, job: int, state: ItemState) -> None:
         """Cancel the running items of a job; they end as `state`."""
         for work in list(self._running.values()):
-            if work.lease.job == job and work.stopped_as is None:
+            if work.lease.job == job and not _is_stopped(work):
                 work.stopped_as = state
                 if work.task is not None:
                     work.task.cancel()
@@ -155,13 +158,21 @@ class Dispatcher:
             if isinstance(call, Call):
                 self._recorder.put(Finished(lease, _stopped(call, lease, state)), [])
 
-    async def release_job(self, job: int) -> None:
-        """Put the items of a paused job back that have not begun."""
-        waiting = [x for x in self._buffer if x.job == job]
-        for lease in waiting:
+    def release_job(self, job: int) -> None:
+        """Put the items of a paused job back that have not begun.
+
+        Those that wait for their first call, too, but for the caller's own.
+        """
+        for lease in [x for x in self._buffer if x.job == job]:
             self._buffer.remove(lease)
-        if waiting:
-            await self._store.release(self._epoch, waiting)
+            self._returned.append(lease)
+        mine = (None, asyncio.current_task())
+        for work in [w for w in self._running.values() if w.lease.job == job]:
+            is_waiting = not work.call.trace.tries and not _is_stopped(work)
+            if is_waiting and work.task not in mine:
+                work.is_released = True
+                work.task.cancel()
+        self._hungry.set()
 
     def note_try(self, event: TryFailed) -> None:
         """Keep a failed try of a running item for its record."""
@@ -299,7 +310,9 @@ class Dispatcher:
             if not self._was_stopped(work):
                 self._put_back(work)
                 raise
-            assert work.stopped_as is not None
+            if work.stopped_as is None:
+                self._put_back(work)
+                return True
             finished = Finished(lease, _stopped(call, lease, work.stopped_as))
         finally:
             del self._running[call.id]
@@ -333,7 +346,7 @@ class Dispatcher:
 
     def _was_stopped(self, work: Work) -> bool:
         """Was the cancellation just caught our own, for this item alone?"""
-        if work.stopped_as is None or work.task is None:
+        if not _is_stopped(work) or work.task is None:
             return False
         return work.task.uncancel() <= 0
 
@@ -345,6 +358,10 @@ class Dispatcher:
             if attempts == lease.attempts
             else msgspec.structs.replace(lease, attempts=attempts)
         )
+
+
+def _is_stopped(work: Work) -> bool:
+    return work.is_released or work.stopped_as is not None
 
 
 def _stopped(call: Call, lease: Leased, state: ItemState) -> Outcome:

@@ -7,15 +7,17 @@ admit ──► nobody waits and there is room ───────────
 ```
 
 Only the first call in order of a lane (one model) may hold a rate reservation in the
-future, and gives it back when a more urgent call comes. Waiting ends by events only.
+future, and gives it back when a more urgent call comes. Calls behind it go first only if
+it starts no later for that (`backfilling`). Waiting ends by events only.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from headrace.clock import Clock
+from headrace.engine.backfilling import Backfill
 from headrace.engine.lane import CLASS_WEIGHTS, RATE, SLOT, Lane
 from headrace.engine.placing import Placement
 from headrace.engine.shutdown import Drained
@@ -34,6 +36,7 @@ class Gate:
         clock: time and chance.
         listener: told of breakers that move.
         probe_timeout_s: how long a probe of a sick endpoint may take.
+        load: reads what share of this machine's CPUs is in use, 0 to 1; must not block.
 
     Invariant: calls in flight, calls started and tokens reserved never exceed the
     limits of an endpoint; each admission is settled exactly once.
@@ -45,15 +48,17 @@ class Gate:
         clock: Clock,
         listener: Listener,
         probe_timeout_s: float = 600.0,
+        load: Callable[[], float] | None = None,
     ) -> None:
         if not endpoints:
             raise ValueError("a gate needs at least one endpoint")
         self.sites = [
-            Site(i, e, Breaker(probe_timeout_s=probe_timeout_s))
+            Site(i, e, Breaker(probe_timeout_s=probe_timeout_s), load)
             for i, e in enumerate(endpoints)
         ]
         self.clock = clock
         self.placement = Placement(self.sites, listener)
+        self.backfill = Backfill(self.placement)
         self.waiting = 0
         self._lanes: dict[str, Lane] = {}
         self._only_lane: Lane | None = None
@@ -135,14 +140,24 @@ class Gate:
         retried = call.trace.tries > 0
         queue.push(ticket, call.flow, call.priority, ticket.tokens, now, front=retried)
         self.waiting += 1
+        lane.joined(ticket)
         if self.waiting == 1:
             self._note_why(lane, ticket, now)
             self._arm()
-        elif (
-            # Who joins those that wait for a slot changes nothing until one is free.
-            (is_first or spell.reason != SLOT) and queue.peek(now) is ticket
-        ):
+        elif is_first or spell.reason != SLOT or self.placement.has_room():
+            # Else a slot is waited for: who joins changes nothing until one is free.
+            self._look_at(lane, ticket, now)
+
+    def _look_at(self, lane: Lane, ticket: Ticket, now: float) -> None:
+        """Let a call go at once that has come to wait, if it may; others may not."""
+        if lane.queue.peek(now) is ticket:
             self._pump(now)
+        elif self.backfill.admits(lane, ticket, now):
+            lane.queue.take(ticket, now)
+            self._hand_over(lane, ticket, now)
+            self._arm()
+        elif self._timer is None or self.placement.wake_at != self._timer_at:
+            self._arm()
 
     def _new_lane(self, model: str, now: float) -> Lane:
         lane = self._lanes[model] = Lane(model, now)
@@ -206,6 +221,8 @@ class Gate:
         else:
             while lane.queue.size and self._advance_lane(lane, now):
                 pass
+            if lane.queue.size > 1:
+                self._fill(lane, now)
         if self._timer is not None or placement.wake_at is not None:
             self._arm()
 
@@ -215,9 +232,19 @@ class Gate:
             lane = min(ready, key=_passed)
             if not self._advance_lane(lane, now) or not lane.queue.size:
                 ready.remove(lane)
+        concerns = self.backfill.concerns
+        behind = [x for x in self._lanes.values() if x.queue.size > 1 and concerns(x)]
+        for lane in sorted(behind, key=_passed):
+            self._fill(lane, now)
         for model in [m for m, x in self._lanes.items() if not x.queue.size]:
             if len(self._lanes) > 64 and not self._lanes[model].head:
                 del self._lanes[model]
+
+    def _fill(self, lane: Lane, now: float) -> None:
+        """Let go whom the waiting head of a lane need not hold up."""
+        while (ticket := self.backfill.next_of(lane, now)) is not None:
+            lane.queue.take(ticket, now)
+            self._hand_over(lane, ticket, now)
 
     def _advance_lane(self, lane: Lane, now: float) -> bool:
         """Let the first call of a lane go; return whether the next one may try."""
@@ -232,6 +259,7 @@ class Gate:
             return False
         if lane.head is not None:
             lane.give_back()
+        lane.queue.pop(now)
         self._hand_over(lane, ticket, now)
         if placement.has_room():
             return True
@@ -242,6 +270,7 @@ class Gate:
     def _start_held(self, lane: Lane, ticket: Ticket, now: float) -> bool:
         """Start the head on its reservation, or give that back if it is of no use."""
         if lane.head is ticket and self._redeem(lane, ticket, now):
+            lane.queue.pop(now)
             self._hand_over(lane, ticket, now)
             return True
         if lane.head is not ticket or lane.head_hold.start_at <= now:
@@ -250,15 +279,18 @@ class Gate:
 
     def _note_why(self, lane: Lane, ticket: Ticket, now: float) -> None:
         """Book why the head of a lane waits; hold its rate start if that is why."""
+        placement = self.placement
         if lane.head is None:
-            lane.wait_for(self.placement.reason, self.placement.bound, now)
-            if self.placement.reason == RATE:
+            lane.wait_for(placement.reason, placement.bound, now)
+            if placement.reason == RATE or len(self.sites) > 1:
                 self._reserve(lane, ticket, now)
+        elif placement.wake_at is not None and placement.wake_at < lane.head_due_at:
+            self._reserve_earlier(lane, ticket, now)
         if lane.head is not None:
-            self.placement.wake(lane.head_hold.start_at)
+            placement.wake(lane.head_hold.start_at)
 
     def _hand_over(self, lane: Lane, ticket: Ticket, now: float) -> None:
-        lane.queue.pop(now)
+        """Tell a call that it has its permits; it is out of the queue."""
         lane.passed += 1.0 / CLASS_WEIGHTS[ticket.call.priority]
         lane.book(ticket, now)
         self.waiting -= 1
@@ -277,8 +309,22 @@ class Gate:
 
     def _reserve(self, lane: Lane, ticket: Ticket, now: float) -> None:
         """Hold the earliest start of all endpoints where only the rate is in the way."""
+        placement = self.placement
+        site = placement.earliest(ticket, now)
+        if site is not None and (
+            placement.reason == RATE
+            or site.rate_at(ticket.call, ticket.tokens, now) > now
+        ):
+            lane.hold(ticket, site, now)
+
+    def _reserve_earlier(self, lane: Lane, ticket: Ticket, now: float) -> None:
+        """Move the head's reservation to an endpoint that has become the better one."""
         site = self.placement.earliest(ticket, now)
-        if site is not None:
+        if site is None or site is lane.head_site or site.breaker.state != "closed":
+            return
+        at = site.rate_at(ticket.call, ticket.tokens, now)
+        if now < at < lane.head_due_at - LATENESS_S:
+            lane.give_back()
             lane.hold(ticket, site, now)
 
     def _redeem(self, lane: Lane, ticket: Ticket, now: float) -> bool:
@@ -290,7 +336,7 @@ class Gate:
             return False
         if not self.placement.admit_breaker(site, ticket, now):
             return False
-        lane.head = lane.head_site = None
+        lane.let_go()
         self.placement.start(site, ticket, hold)
         return True
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from heapq import heapify, heappop, heappush
+
 import msgspec
 
-from headrace.engine.site import NO_HOLD, Site
+from headrace.engine.site import NO_HOLD, Site, Snapshot
 from headrace.engine.ticket import Ticket
 from headrace.policies.admission import FairQueue
 
@@ -35,14 +37,31 @@ class Spell(msgspec.Struct, frozen=True, gc=False):
         )
 
 
+class Bar(msgspec.Struct, frozen=True, gc=False):
+    """What is known of those behind the head: none may go while this holds."""
+
+    rates: Snapshot
+    """Of the head's endpoint."""
+    held: int
+    """Heads that hold a reservation there."""
+    tokens: float
+    """Who costs less, and came later, may yet."""
+    until: float
+    """When the rates alone let the cheapest go; inf: the head would start later."""
+
+
 class Lane:
     """The calls of one model that wait at one gate."""
 
     __slots__ = (
+        "bar",
         "bound",
+        "cheap",
         "head",
+        "head_due_at",
         "head_hold",
         "head_site",
+        "least",
         "model",
         "passed",
         "queue",
@@ -56,6 +75,13 @@ class Lane:
         """The waiting call that holds a rate reservation."""
         self.head_site: Site | None = None
         self.head_hold = NO_HOLD
+        self.head_due_at = 0.0
+        """When it starts by its first reservation; nobody may move that."""
+        self.bar: Bar | None = None
+        self.least = 0
+        """No call has come since the lane was empty that costs less."""
+        self.cheap: list[tuple[int, int, Ticket]] | None = None
+        """Waiting calls by cost, with those gone; kept once it was asked for."""
         self.spell = Spell(SLOT, now)
         """What the head waits for now."""
         self.bound = ""
@@ -80,14 +106,48 @@ class Lane:
         trace.slot_s += after[SLOT] - before[SLOT]
         trace.endpoint_s += after[ENDPOINT] - before[ENDPOINT]
 
+    def joined(self, ticket: Ticket) -> None:
+        """Note the cost of a call that comes to wait; it is in the queue already."""
+        tokens = ticket.tokens
+        if self.queue.size == 1:
+            self.least, self.cheap = tokens, None
+        elif tokens < self.least:
+            self.least = tokens
+        if self.cheap is not None:
+            heappush(self.cheap, (tokens, id(ticket), ticket))
+
+    def cheapest_behind(self, head: Ticket) -> Ticket | None:
+        """Return the cheapest call that waits here, the head left out."""
+        cheap = self.cheap
+        if cheap is None or len(cheap) > 2 * self.queue.size + 64:
+            cheap = self.cheap = [(t.tokens, id(t), t) for t in self.queue]
+            heapify(cheap)
+        aside = None
+        while cheap and (cheap[0][2].lane is not self or cheap[0][2] is head):
+            gone = heappop(cheap)
+            aside = gone if gone[2] is head else aside
+        found = cheap[0][2] if cheap else None
+        if aside is not None:
+            heappush(cheap, aside)
+        return found
+
     def hold(self, ticket: Ticket, site: Site, now: float) -> None:
         """Reserve the earliest rate start at `site` for the first call in order."""
         self.head = ticket
         self.head_site = site
         self.head_hold = site.reserve(ticket.call, ticket.tokens, now)
+        self.head_due_at = self.head_hold.start_at
+        self.bar = None
+        site.held += 1
 
     def give_back(self) -> None:
         """Give the head's reservation back unused; idempotent."""
         if self.head_site is not None:
             self.head_site.give_back(self.head_hold)
-        self.head = self.head_site = None
+        self.let_go()
+
+    def let_go(self) -> None:
+        """The head holds its reservation no more: it starts, or gave it back."""
+        if self.head_site is not None:
+            self.head_site.held -= 1
+        self.head = self.head_site = self.bar = None

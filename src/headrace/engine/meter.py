@@ -8,7 +8,7 @@ from collections.abc import Callable
 from headrace.clock import Clock
 from headrace.engine.crew import Crew
 from headrace.engine.gate import Gate
-from headrace.events import Progress
+from headrace.events import CacheStatistics, Progress
 from headrace.jobs import Counts
 from headrace.model import ItemState, Outcome
 
@@ -41,6 +41,8 @@ class Meter:
         self._clock = clock
         self._counts = counts
         self._started_at = clock.monotonic()
+        self.cached: Callable[[], CacheStatistics] | None = None
+        """Tells what a cache has saved; the caller sets it if there is one."""
         self.total = 0
         """Items known so far; the caller keeps it."""
         self.done = 0
@@ -55,7 +57,7 @@ class Meter:
         self.done += 1
         self.tries += outcome.trace.tries
         self._by_state[outcome.state] += 1
-        if outcome.usage is not None:
+        if outcome.usage is not None and not outcome.trace.cached:
             self.input_tokens += outcome.usage.input_tokens
             self.output_tokens += outcome.usage.output_tokens
 
@@ -70,7 +72,7 @@ class Meter:
             elapsed_s=now - self._started_at,
             in_flight=self._gate.in_flight,
             waiting=self._gate.waiting,
-            backing_off=self._crew.resting,
+            backing_off=self._crew.resting - self._crew.joined,
             calls_per_s=calls_per_s,
             tokens_per_s=tokens_per_s,
             input_tokens=self.input_tokens,
@@ -79,6 +81,7 @@ class Meter:
             binding=self._gate.binding(),
             left_s=left / calls_per_s if calls_per_s > 0 else None,
             endpoints=self._gate.views(),
+            cache=None if self.cached is None else self.cached(),
         )
 
     def _own_counts(self) -> Counts:

@@ -24,6 +24,8 @@ class Placement:
         self.bound = ""
         self.wake_at: float | None = None
         """When a call that could not be placed may be looked at again."""
+        self.behind = False
+        """Is it for a call behind a head? Then the slots of heads are left to them."""
         self._listener = listener
         self._turn = 0
 
@@ -49,7 +51,7 @@ class Placement:
             self.reason, self.bound = SLOT, ""
             return False
         breaker, rate = site.breaker, site.rate
-        if breaker.state != "closed" or site.pauses:
+        if breaker.state != "closed" or site.pauses or site.learnt:
             self.reason, self.bound = ENDPOINT, ""
             return self._is_eligible(site, ticket, now) and self._take(
                 site, ticket, now
@@ -95,15 +97,19 @@ class Placement:
             candidates = [c for c in candidates if c.index != index]
         return False
 
+    def may_start(self, site: Site, ticket: Ticket, now: float) -> bool:
+        """May this call start here now? If not, note when to look again."""
+        return self._is_eligible(site, ticket, now)
+
     def _is_eligible(self, site: Site, ticket: Ticket, now: float) -> bool:
         """May this call start here now? If not, note why and when to look again."""
         call = ticket.call
         if site.pauses and self._is_paused(site, call.model, now):
             return False
-        if not site.has_slot():
+        if not site.has_slot(behind=self.behind):
             self._note(SLOT, "")
             return False
-        if site.rate.dims and not self._rate_allows(site, ticket, now):
+        if (site.rate.dims or site.learnt) and not self._rate_allows(site, ticket, now):
             return False
         return self._is_well(site, now)
 
@@ -138,7 +144,7 @@ class Placement:
         if not self.admit_breaker(site, ticket, now):
             return False
         hold = NO_HOLD
-        if site.rate.dims:
+        if site.rate.dims or site.learnt:
             hold = site.reserve(ticket.call, ticket.tokens, now)
         self.start(site, ticket, hold)
         return True
@@ -148,6 +154,7 @@ class Placement:
         site.in_flight = in_flight = site.in_flight + 1
         if in_flight > site.peak:
             site.peak = in_flight
+        site.started = ticket.number = site.started + 1
         ticket.site = site
         ticket.hold = hold
         ticket.call.trace.endpoint = site.endpoint.name
@@ -207,5 +214,7 @@ def _may_try(site: Site, ticket: Ticket, now: float) -> bool:
     """Is nothing but the rate in the way on this endpoint?"""
     call = ticket.call
     if site.rate_fits(call, ticket.tokens) or site.paused_until(call.model, now):
+        return False
+    if site.waits_for_learnt(call, ticket.tokens, now):
         return False
     return site.breaker.state != "open"

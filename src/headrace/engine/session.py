@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import socket
@@ -16,6 +15,7 @@ from headrace.clock import Clock
 from headrace.engine.dispatcher import Dispatcher, Served, stopped_state
 from headrace.engine.heartbeat import LEASE_S, Heartbeat
 from headrace.engine.recorder import Recorder
+from headrace.engine.remembering import Remembering
 from headrace.engine.shutdown import Shutdown
 from headrace.engine.vigil import Vigil
 from headrace.errors import LeaseLost, UpstreamDown, WrongState
@@ -66,21 +66,27 @@ class Session:
         self._until = until
         self._dispatchers: list[Dispatcher] = []
         self._down: UpstreamDown | None = None
+        learners = [s.learner for s in served if s.learner is not None]
+        self._memory = Remembering(tools.store, learners, tools.clock)
+        self._is_paused = False
         self._over = asyncio.Event()
         self._due = asyncio.Event()
 
     async def run(self) -> None:
         """Work; return when the job is over or the shutdown is complete.
 
+        A job that `pause_job` has paused is over, too, though not ended.
+
         Raises:
             UpstreamDown: nothing was recorded as failed for it; resumable.
             StoreError: the database failed; what is not recorded is made again.
         """
+        await self._memory.recall()
         while True:
             try:
                 await self._run_owner()
             except LeaseLost:
-                if self._tools.shutdown.draining.is_set():
+                if self._tools.shutdown.draining.is_set() or self._is_paused:
                     return
             else:
                 if self._down is not None:
@@ -96,6 +102,29 @@ class Session:
         """Keep a failed try for its item's record."""
         for dispatcher in self._dispatchers:
             dispatcher.note_try(event)
+
+    async def pause_job(self, number: int, reason: str) -> None:
+        """Start no more of one job; calls in flight end, what has not begun goes back.
+
+        Changes nothing if the job is paused already, or ending. A session that runs
+        until this job is over returns when the calls in flight have ended. May be asked
+        by a layer of a call of that job; it must put its own call back by `Drained`.
+
+        Args:
+            number: `Job.number`.
+            reason: shown to people, such as `budget: 5 US dollars are spent`.
+        """
+        try:
+            job = await self._tools.store.pause(number, reason)
+        except WrongState:
+            return
+        self._job_moved(job)
+        is_ours = self._until is not None and number == self._until.number
+        self._is_paused = self._is_paused or is_ours
+        for dispatcher in self._dispatchers:
+            dispatcher.release_job(number)
+            if is_ours:
+                dispatcher.drain()
 
     async def _run_owner(self) -> None:
         store, lease_s = self._tools.store, self._tools.lease_s
@@ -124,6 +153,7 @@ class Session:
             await asyncio.wait(running)
             recorder.close()
             await asyncio.wait([recording])
+            await self._memory.finish()
             if recorder.stale:
                 _log.warning("%d outcomes came too late to count", recorder.stale)
             for task in aside:
@@ -135,6 +165,7 @@ class Session:
         found = [
             self._hear_news(heartbeat),
             self._do_chores(),
+            self._memory.run(),
             self._await_shutdown(running),
         ]
         if self._until is not None:
@@ -178,8 +209,7 @@ class Session:
             before = jobs[-1].number
             for job in jobs:
                 if job.route == route and job.state in _RUNNABLE:
-                    with contextlib.suppress(WrongState):
-                        self._job_moved(await store.pause(job.number, reason))
+                    await self.pause_job(job.number, reason)
 
     def _job_moved(self, job: Job) -> None:
         self._tools.listener(JobMovedEvent(job.id, job.state, job.version))
@@ -199,7 +229,7 @@ class Session:
                     await self._stop_job(number)
                 elif state is JobState.PAUSED:
                     for dispatcher in self._dispatchers:
-                        await dispatcher.release_job(number)
+                        dispatcher.release_job(number)
 
     async def _stop_job(self, number: int) -> None:
         job = await self._tools.store.job(number)

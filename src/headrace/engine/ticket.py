@@ -12,6 +12,7 @@ from headrace.engine.site import NO_HOLD, Hold, Site
 from headrace.errors import CallError, ErrorCode, Unreachable
 from headrace.model import Call, Endpoint, Quota, Usage
 from headrace.policies.concurrency import Sample, Verdict
+from headrace.policies.ratebook import Refusal
 from headrace.policies.retry import verdict_of
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ class Ticket(msgspec.Struct, eq=False):
     """What it took of the rates there."""
     permit: int = 0
     """Of the endpoint's breaker."""
+    number: int = 0
+    """Which call of the endpoint it is, by when it started."""
 
     @property
     def endpoint(self) -> Endpoint:
@@ -73,8 +76,7 @@ class Ticket(msgspec.Struct, eq=False):
         now = self.gate.clock.monotonic()
         if usage is not None:
             self._settle(site, usage, now)
-        if quotas:
-            site.quotas = quotas
+        site.answered(self.call, quotas, now)
         site.throttles = 0
         site.budget = site.budget.deposit()
         before = site.breaker
@@ -86,7 +88,7 @@ class Ticket(msgspec.Struct, eq=False):
 
     def _settle(self, site: Site, usage: Usage, now: float) -> None:
         """Let the rate and the flow know what the call really cost."""
-        if site.rate.terms.settles:
+        if site.rate.terms.settles or self.hold.learnt:
             site.settle(self.call, self.hold, usage, now)
         more = usage.total_tokens - self.tokens
         if more:
@@ -114,12 +116,29 @@ class Ticket(msgspec.Struct, eq=False):
     def _call_failed(self, site: Site, error: CallError) -> None:
         now = self.gate.clock.monotonic()
         rule = verdict_of(error)
-        if isinstance(error, Unreachable) and site.rate.dims:
+        if isinstance(error, Unreachable) and self.hold is not NO_HOLD:
             site.give_back(self.hold)
-        if error.code is ErrorCode.RATE_LIMITED:
+        code = error.code
+        if code is ErrorCode.RATE_LIMITED:
+            self._rate_refused(site, error, now)
+        elif code is ErrorCode.TOO_MANY_CONCURRENT and site.in_flight == 1:
+            # Refused though nothing else of ours is in flight: no limit is low enough.
             self._pause(site, error, now)
         self._observe_breaker(site, rule.breaker, now, error.retry_after_s)
         self._release(site, now, rule.limiter)
+
+    def _rate_refused(self, site: Site, error: CallError, now: float) -> None:
+        """Hold back what the provider refuses: the rate it named, or the model."""
+        call = self.call
+        refusal = Refusal(
+            self.started_at,
+            call.cost,
+            error.dimension,
+            error.retry_after_s,
+            error.limit_per_minute,
+        )
+        if not site.refused(call, refusal, now, self.gate.clock.uniform()):
+            self._pause(site, error, now)
 
     def _pause(self, site: Site, error: CallError, now: float) -> None:
         """Start no more calls of this model here until the provider wants them."""
@@ -148,10 +167,17 @@ class Ticket(msgspec.Struct, eq=False):
         """Give the concurrency permit back; the last step, exactly once."""
         duration_s = now - self.started_at
         self.call.trace.in_flight_s += duration_s
-        limit = site.limit
-        if limit.learns:
-            sample = Sample(self.started_at, duration_s, site.in_flight, verdict)
-            site.limit = limit.observe(sample)
+        if site.limit.learns:
+            site.learn(
+                Sample(
+                    self.started_at,
+                    duration_s,
+                    site.in_flight,
+                    verdict,
+                    self.number,
+                    site.started,
+                )
+            )
         self.site = None
         self.gate.ended(site, now)
 

@@ -8,6 +8,7 @@ from headrace.model import Trace
 
 PARTS = (
     "queued",
+    "joined",
     "rate",
     "slot",
     "endpoint",
@@ -19,6 +20,7 @@ PARTS = (
 
 MEANINGS = {
     "queued": "waiting in the store",
+    "joined": "waiting for an equal call under way",
     "rate": "waiting for the rate limit",
     "slot": "waiting for a free slot",
     "endpoint": "waiting for a healthy endpoint",
@@ -58,6 +60,7 @@ class Attribution:
         seconds = self._seconds
         self.items += 1
         seconds["queued"] += trace.queued_s
+        seconds["joined"] += trace.joined_s
         seconds["rate"] += trace.rate_s
         seconds["slot"] += trace.slot_s
         seconds["endpoint"] += trace.endpoint_s

@@ -49,7 +49,7 @@ class Tally:
         self.states[outcome.state] += 1
         self.attempts += trace.attempts
         self.tries += trace.tries
-        if outcome.usage is not None:
+        if outcome.usage is not None and not trace.cached:
             self.input_tokens += outcome.usage.input_tokens
             self.output_tokens += outcome.usage.output_tokens
         if trace.tries:

@@ -28,8 +28,8 @@ import msgspec
 from headrace.policies.concurrency import Sample, Verdict, check_ceiling
 from headrace.policies.latency import Judgement, LatencyGuard
 
-START = 8
-"""Measured: docs/design.md, "The number of calls in flight"."""
+START = 2
+"""Measured: docs/design.md, "Calls in flight"."""
 KEPT_SHARE = 0.8
 """Of what the last run learnt, a run begins with: the rest is regained within a call's
 duration, and a server that has shrunk refuses that much less."""
@@ -52,6 +52,18 @@ class Rules(msgspec.Struct, frozen=True, gc=False):
     """Doubling ends here: one probe in 16 rounds is refused."""
     least_round: int = 40
     """Ends in a round at least, else small limits would be refused too often."""
+    fallen_hold: int = 8
+    """Rounds of a hold after the server began to take fewer: it may take more soon."""
+    fallen_probes: int = 6
+    """So many probes at that pace, then more and more rarely."""
+    least_probe: int = 8
+    """Ends, at least, after which a slot more counts as accepted."""
+    least_hold: int = 320
+    """Ends in a hold at least: probing has no more than 0.3 % of calls refused."""
+    hasty_below: int = 32
+    hasty_more: int = 3
+    """Below, each end lets so many in: a start of 2 then costs no time against one of
+    8, and a server that takes one call refuses one, not seven."""
     cut: float = 0.7
     least_losses: int = 2
     loss_share: float = 0.1
@@ -69,7 +81,9 @@ class Course(msgspec.Struct, frozen=True, gc=False):
     due: int = 0
     """Ends at which holding or probing is over."""
     hold: int = RULES.first_hold
-    """Rounds that the next hold lasts."""
+    """Rounds that a hold lasts."""
+    patience: int = 0
+    """Probes that may fail before the hold is doubled."""
     turned_at: float = -math.inf
     """When the present phase began."""
     cut_at: float = -math.inf
@@ -78,9 +92,7 @@ class Course(msgspec.Struct, frozen=True, gc=False):
     lost_from: int = 0
     """Ends at which the first of the losses was met."""
     fallen: int = 0
-    """Slots taken back since the phase began."""
-    refuses: bool = False
-    """Has the server ever refused? Then its latency says nothing more."""
+    """Calls refused that started within the present hold."""
     reason: str = ""
 
 
@@ -137,111 +149,109 @@ class Adaptive(msgspec.Struct, frozen=True, gc=False):
         course, guard, value = self.course, self.guard, self.value
         ends = self.ends + 1
         if guard is not None:
-            guard = guard.observe(sample, value, ends)
+            guard = guard.observe(sample, value)
             if guard.judgement is not Judgement.NONE:
                 return self._judged(guard, sample)
-        full = sample.in_flight >= value
-        phase = course.phase
-        if phase is Phase.GROWING:
-            if (
-                full
-                and value < course.ceiling
-                and (guard is None or guard.allows(value))
-            ):
-                if not course.reason:
-                    course = _turned(course, reason="all slots were used")
-                value += 1
+        if sample.in_flight < value or value >= course.ceiling:
             return Adaptive(value, course, ends, guard)
-        if ends < course.due or not full:
-            return Adaptive(value, course, ends, guard)
-        return self._due(sample, ends, guard)
+        if course.phase is Phase.GROWING:
+            if guard is not None and not guard.allows(value):
+                return Adaptive(value, course, ends, guard)
+            more = RULES.hasty_more if value < RULES.hasty_below else 1
+            if not course.reason:
+                course = _turned(course, reason="all slots were used")
+            value = min(value + more, course.ceiling)
+        elif ends >= course.due:
+            return self._due(sample, ends, guard)
+        return Adaptive(value, course, ends, guard)
 
     def _due(self, sample: Sample, ends: int, guard: LatencyGuard | None) -> Adaptive:
         """Go on to the next phase: hold, then probe, then grow."""
         course, value = self.course, self.value
         now = sample.started_at + sample.duration_s
-        if course.phase is Phase.PROBING:
-            if sample.started_at < course.turned_at:
+        if course.phase is Phase.HOLDING:
+            if guard is not None and not guard.allows(value):
                 return Adaptive(value, course, ends, guard)
+            course = _turned(
+                course,
+                phase=Phase.PROBING,
+                due=ends + max(RULES.least_probe, value),
+                turned_at=now,
+                reason="tries one slot more",
+            )
+            return Adaptive(value + 1, course, ends, guard)
+        if sample.started_at >= course.turned_at:
+            course = _turned(
+                course,
+                phase=Phase.GROWING,
+                hold=RULES.first_hold if guard is None else course.hold,
+                patience=0,
+                reason="one slot more was accepted",
+            )
+        return Adaptive(value, course, ends, guard)
+
+    def _judged(self, guard: LatencyGuard, sample: Sample) -> Adaptive:
+        """Do what the latency says: go down, or back to where it was."""
+        course = self.course
+        now = sample.started_at + sample.duration_s
+        value = max(1, min(guard.level, course.ceiling))
+        if guard.judgement is Judgement.RETURN:
             course = _turned(
                 course,
                 phase=Phase.GROWING,
                 hold=RULES.first_hold,
-                turned_at=now,
-                reason="one slot more was accepted",
+                reason="calls take longer at any number",
             )
-            return Adaptive(value, course, ends, guard)
-        if value >= course.ceiling:
-            return Adaptive(value, course, ends, guard)
-        course = _turned(
-            course,
-            phase=Phase.PROBING,
-            due=ends + max(8, value),
-            turned_at=now,
-            fallen=0,
-            reason="tries one slot more",
-        )
-        return Adaptive(value + 1, course, ends, guard)
-
-    def _judged(self, guard: LatencyGuard, sample: Sample) -> Adaptive:
-        """Do what the latency says: fall back, or return to where it was."""
-        course = self.course
-        now = sample.started_at + sample.duration_s
-        value = max(1, min(guard.level, course.ceiling))
-        reason = {
-            Judgement.FALL: "calls took longer",
-            Judgement.HOLD: "more calls only took longer",
-            Judgement.RETURN: "calls take longer whatever the number",
-        }[guard.judgement]
-        if guard.judgement is Judgement.RETURN:
-            course = _turned(course, phase=Phase.GROWING, turned_at=now, reason=reason)
+        elif guard.judgement is Judgement.LOOK:
+            course = self._held(now, course.hold, "calls take longer: looks at fewer")
         else:
-            course = self._held(now, reason)
-        return Adaptive(value, course, self.ends + 1, guard.settled())
+            hold = min(RULES.longest_hold, 2 * course.hold)
+            course = self._held(now, hold, "more calls only take longer")
+        return Adaptive(value, course, self.ends + 1, guard)
 
     # ---- a loss
 
     def _refused(self, sample: Sample) -> Adaptive:
         course = self.course
-        value = max(1, self.value - 1)
         now = sample.started_at + sample.duration_s
-        if course.phase is not Phase.HOLDING:
-            course = self._held(now, f"refused at {sample.in_flight}")
+        reason = f"refused at {sample.in_flight}"
+        if course.phase is Phase.HOLDING:
+            course = self._fell(sample, reason)
+        elif course.phase is Phase.GROWING or course.patience:
+            course = self._held(now, course.hold, reason)
+            course = _turned(course, patience=max(0, course.patience - 1))
         else:
-            fallen = course.fallen + 1
-            # Far more than a probe: the server takes fewer, perhaps not for long.
-            hold = course.hold
-            if fallen >= max(3, value // 4):
-                hold = RULES.first_hold
-            course = _turned(
-                course,
-                fallen=fallen,
-                hold=hold,
-                due=self.ends + self._hold_ends(hold),
-                refuses=True,
-                reason=f"refused at {sample.in_flight}",
-            )
-        return Adaptive(value, course, self.ends, None)
+            hold = min(RULES.longest_hold, 2 * course.hold)
+            course = self._held(now, hold, reason)
+        return Adaptive(max(1, self.value - 1), course, self.ends, None)
 
-    def _held(self, now: float, reason: str) -> Course:
-        """Return the course of a hold that begins now."""
+    def _fell(self, sample: Sample, reason: str) -> Course:
+        """Return the hold that goes on, as the server takes fewer than it did."""
         course = self.course
-        hold = course.hold
-        if course.phase is Phase.PROBING:
-            hold = min(RULES.longest_hold, 2 * hold)
+        if sample.started_at <= course.turned_at:  # it was on its way already
+            return _turned(course, reason=reason)
+        hold, patience, fallen = course.hold, course.patience, course.fallen + 1
+        if fallen >= max(3, self.value // 4):
+            hold, patience = RULES.fallen_hold, RULES.fallen_probes
+        due = self.ends + self._hold_ends(hold)
         return _turned(
-            course,
+            course, hold=hold, patience=patience, fallen=fallen, due=due, reason=reason
+        )
+
+    def _held(self, now: float, hold: int, reason: str) -> Course:
+        """Return the course of a hold that begins now."""
+        return _turned(
+            self.course,
             phase=Phase.HOLDING,
             hold=hold,
             due=self.ends + self._hold_ends(hold),
             turned_at=now,
             fallen=0,
-            refuses=True,
             reason=reason,
         )
 
     def _hold_ends(self, hold: int) -> int:
-        return hold * max(RULES.least_round, self.value)
+        return max(RULES.least_hold, hold * max(RULES.least_round, self.value))
 
     def _lost(self, sample: Sample) -> Adaptive:
         course, value, ends = self.course, self.value, self.ends
@@ -257,7 +267,7 @@ class Adaptive(msgspec.Struct, frozen=True, gc=False):
             return Adaptive(value, course, ends, self.guard)
         now = sample.started_at + sample.duration_s
         course = _turned(
-            self._held(now, f"{losses} calls overloaded it"),
+            self._held(now, course.hold, f"{losses} calls overloaded it"),
             cut_at=now,
             losses=0,
             lost_from=ends,

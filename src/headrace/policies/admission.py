@@ -1,29 +1,28 @@
-"""Who goes next: shares between priorities, fairness between flows, order within one.
+"""Who goes next: shares between priorities, fairness between tenants, then their jobs.
 
 ```
 FairQueue ─► 4 classes (urgent 50, high 25, normal 15, low 10 % when all wait)
-                └─► flows (tenant and job), by weight ─► entries, first in first out
+                └─► tenants, by weight ─► jobs, alike ─► entries, first in first out
 ```
 
-Both levels are start-time fair queueing: whoever waits has a start tag, the least goes
-next, and its next tag is later by cost / weight. One that comes back starts at the
-present virtual time: it neither pays for its absence nor is paid for it. An entry that
-has waited for `age_step_s` also counts in the class above, where all such entries
-together are one flow.
-Source: Goyal, Vin & Cheng 1996 (SFQ); VTC, arXiv 2401.00588 (correction once the real
-cost is known); shares and ageing from the algorithm notes of this project, section 7.
+All levels are start-time fair queueing (`fair_order`). Two levels below the class and
+not one with weights: a tenant that opens a job for each call would else start a new flow
+at the present virtual time with each, and never pay. An entry that has waited for
+`age_step_s` also counts in the class above, where all such entries together are one
+flow.
+Source: shares and ageing from k8s API priority and fairness, and VTC, arXiv 2401.00588.
 """
 
 from __future__ import annotations
 
 import math
 from collections import deque
-from heapq import heapify, heappop, heappush, heapreplace
+from collections.abc import Iterator, Mapping
 from typing import Generic, TypeVar
 
-import msgspec
-
 from headrace.model import Priority
+from headrace.policies.fair_order import SLACK, merged
+from headrace.policies.rank import Rank, Waiting
 
 T = TypeVar("T")
 
@@ -35,162 +34,6 @@ SHARES = {
 }
 _LEAST_COST = 1.0
 """A call costs something even where nothing is counted; else tags would not move."""
-_SLACK = 64
-"""Dead records kept before a sweep; amortises it."""
-
-
-class _Waiting(msgspec.Struct, Generic[T], eq=False):
-    """An entry in its place."""
-
-    entry: T
-    flow: _Flow[T]
-    cost: float
-    pushed_at: float
-    gone: bool = False
-
-
-class _Flow(Generic[T]):
-    """The entries of one asker within one class."""
-
-    __slots__ = (
-        "debt",
-        "finish",
-        "home",
-        "key",
-        "line",
-        "live",
-        "start",
-        "turn",
-        "weight",
-    )
-
-    def __init__(self, key: str, home: _Class[T]) -> None:
-        self.key = key
-        self.home = home
-        self.weight = 1.0
-        self.start = 0.0
-        self.finish = 0.0
-        self.debt = 0.0
-        """Cost / weight still to be added to its tags, from corrections."""
-        self.turn = 0
-        """Names its one valid place in the heap of its class."""
-        self.live = 0
-        self.line: deque[_Waiting[T]] = deque()
-
-    def head(self) -> _Waiting[T]:
-        """Return the first entry that still waits; there is one."""
-        line = self.line
-        while line[0].gone:
-            line.popleft()
-        return line[0]
-
-
-class _Class(Generic[T]):
-    """All flows of one priority."""
-
-    __slots__ = (
-        "aged_finish",
-        "arrivals",
-        "below",
-        "finish",
-        "flows",
-        "heap",
-        "latest",
-        "live",
-        "oldest_at",
-        "share",
-        "sweep_at",
-        "turns",
-        "virtual",
-    )
-
-    def __init__(self, share: float, below: _Class[T] | None) -> None:
-        self.share = share
-        self.below = below
-        self.finish = 0.0
-        self.virtual = 0.0
-        self.aged_finish = 0.0
-        """Finish tag of the flow made of all aged entries of the class below."""
-        self.latest = 0.0
-        """Greatest finish tag given; where the virtual time goes when all have gone."""
-        self.live = 0
-        self.turns = 0
-        self.sweep_at = _SLACK
-        self.oldest_at = 0.0
-        """No entry that waits was pushed before; exact after `oldest`."""
-        self.flows: dict[str, _Flow[T]] = {}
-        self.heap: list[tuple[float, int, _Flow[T]]] = []
-        """Start tag, turn, flow; a place whose turn is not the flow's is void."""
-        self.arrivals: deque[_Waiting[T]] = deque()
-        """Entries in order of arrival; the gone ones are swept now and then."""
-
-    def new_flow(self, key: str) -> _Flow[T]:
-        """Return a flow not known before."""
-        if len(self.flows) >= self.sweep_at:
-            self._forget_idle()
-        flow = self.flows[key] = _Flow(key, self)
-        return flow
-
-    def _forget_idle(self) -> None:
-        """Drop idle flows whose finish tag the virtual time has passed."""
-        self.flows = {
-            key: flow
-            for key, flow in self.flows.items()
-            if flow.live or flow.finish > self.virtual
-        }
-        self.sweep_at = 2 * len(self.flows) + _SLACK
-
-    def enter(self, flow: _Flow[T], start: float) -> None:
-        """Give a flow its place in the order."""
-        self.turns += 1
-        flow.start, flow.turn = start, self.turns
-        heap = self.heap
-        if len(heap) > 2 * len(self.flows) + _SLACK:
-            self.heap = heap = [p for p in heap if p[2].turn == p[1] and p[2].live]
-            heapify(heap)
-        heappush(heap, (start, self.turns, flow))
-
-    def next_flow(self) -> _Flow[T] | None:
-        """Return the flow whose turn it is."""
-        heap = self.heap
-        while heap:
-            _, turn, flow = heap[0]
-            if flow.turn == turn and flow.live:
-                return flow
-            heappop(heap)
-        return None
-
-    def oldest(self) -> _Waiting[T]:
-        """Return the entry that has waited longest; there is one."""
-        arrivals = self.arrivals
-        while arrivals[0].gone:
-            arrivals.popleft()
-        self.oldest_at = arrivals[0].pushed_at
-        return arrivals[0]
-
-    def dispatched(self, flow: _Flow[T], cost: float) -> None:
-        """Move the tags on after an entry of `flow` has gone."""
-        start, heap = flow.start, self.heap
-        is_first = heap[0][1] == flow.turn  # else it went because of its age
-        if is_first and start > self.virtual:
-            self.virtual = start
-        finish = start + cost / flow.weight + flow.debt
-        if finish < start:
-            finish = start
-        flow.finish = finish
-        flow.debt = 0.0
-        if finish > self.latest:
-            self.latest = finish
-        if flow.live and is_first:
-            self.turns = turn = self.turns + 1
-            flow.start, flow.turn = finish, turn
-            heapreplace(heap, (finish, turn, flow))
-        elif flow.live:
-            self.enter(flow, finish)
-        elif is_first:
-            heappop(heap)
-        if not self.live:
-            self.virtual = self.latest
 
 
 class FairQueue(Generic[T]):
@@ -199,31 +42,45 @@ class FairQueue(Generic[T]):
     Knows no time of its own: `now` is monotonic seconds and never goes back. Entries
     are told apart by identity; one may be in the queue once at a time.
 
-    Invariants: while two flows of one class wait, what they were served differs by at
-    most the sum of their largest costs / weight; a class that waits gets its share;
-    what is left is shared by those that wait.
+    Args:
+        age_step_s: seconds after which an entry counts one class up too.
+        debts: what tenants owe from before, as `debts` gave it.
+
+    Invariants: while two tenants of one class wait, what they were served differs by at
+    most the sum of their largest costs / weight, and so for the jobs of one tenant; a
+    class that waits gets its share; what is left is shared by those that wait.
     """
 
-    def __init__(self, age_step_s: float = 60.0) -> None:
+    def __init__(
+        self, age_step_s: float = 60.0, debts: Mapping[str, float] | None = None
+    ) -> None:
         self._age_step_s = age_step_s
         self._virtual = 0.0
-        below: _Class[T] | None = None
-        classes: list[_Class[T]] = []
+        below: Rank[T] | None = None
+        classes: list[Rank[T]] = []
         for priority in sorted(SHARES):
-            below = _Class(SHARES[priority], below)
+            below = Rank(SHARES[priority], below)
             classes.append(below)
         self._by_priority = classes
         self._urgent_first = classes[::-1]
         self._recent = classes[0]
         """The class last pushed to: often the only one that waits."""
-        self._places: dict[int, _Waiting[T]] = {}
+        self._places: dict[int, Waiting[T]] = {}
         self.size = 0
         """Entries that wait; a field, as the gate asks all the time."""
-        self._chosen: tuple[_Waiting[T], _Class[T]] | None = None
+        self._chosen: tuple[Waiting[T], Rank[T]] | None = None
         self._valid_until = 0.0
+        for key, debt in (debts or {}).items():
+            word, _, tenant = key.partition("/")
+            home = classes[Priority.parse(word)]
+            home.tenant(tenant).finish = max(0.0, debt)
 
     def __len__(self) -> int:
         return self.size
+
+    def __iter__(self) -> Iterator[T]:
+        """Yield whatever waits, in no order; nothing may change meanwhile."""
+        return (place.entry for place in self._places.values())
 
     def push(  # noqa: PLR0913  an entry's whole standing, given once
         self,
@@ -240,11 +97,11 @@ class FairQueue(Generic[T]):
 
         Args:
             entry: anything; compared by identity.
-            flow: who asks.
+            flow: who asks: `tenant/job`, or a name that stands for itself.
             priority: its class.
             cost: tokens or calls it is expected to take; less than 1 counts as 1.
             now: monotonic seconds.
-            weight: the flow's share beside others of its class, > 0; the last one
+            weight: the tenant's share beside others of its class, > 0; the last one
                 given holds.
             front: go before all others of its own flow, as a retry does.
 
@@ -256,10 +113,11 @@ class FairQueue(Generic[T]):
             raise ValueError(f"{entry!r} waits already")
         home = self._by_priority[priority]
         asker = home.flows.get(flow) or home.new_flow(flow)
-        asker.weight = weight
+        tenant = asker.tenant
+        tenant.weight = weight
         if cost < _LEAST_COST:
             cost = _LEAST_COST
-        places[name] = place = _Waiting(entry, asker, cost, now)
+        places[name] = place = Waiting(entry, asker, cost, now)
         if front:
             asker.line.appendleft(place)
         else:
@@ -271,9 +129,11 @@ class FairQueue(Generic[T]):
         self.size += 1
         home.live += 1
         asker.live += 1
+        tenant.live += 1
         if asker.live == 1:
-            start = asker.finish
-            home.enter(asker, start if start > home.virtual else home.virtual)
+            tenant.jobs.join(asker)
+            if tenant.live == 1:
+                home.order.join(tenant)
         self._chosen = None
 
     def peek(self, now: float) -> T | None:
@@ -297,13 +157,75 @@ class FairQueue(Generic[T]):
         if start < self._virtual:
             start = self._virtual
         self._virtual = start
-        payer.finish = start + cost / payer.share
+        payer.finish = start + cost / payer.share + payer.debt
+        payer.debt = 0.0
         if payer is not home:
-            payer.aged_finish = max(payer.virtual, payer.aged_finish) + cost
+            payer.aged_finish = max(payer.order.virtual, payer.aged_finish) + cost
         flow.line.popleft()
         self._remove(place)
         home.dispatched(flow, cost)
         return place.entry
+
+    def ahead(self) -> Iterator[T]:
+        """Yield those who wait, roughly in order; nothing may change meanwhile.
+
+        Exact but for age, and for what a correction will add. The first k cost
+        O(k log k).
+        """
+        lines = [
+            (max(rank.finish, self._virtual), rank.share, rank.ahead())
+            for rank in self._urgent_first
+            if rank.live
+        ]
+        lines.sort(key=_start_of)
+        return (place.entry for place in merged(iter(lines)))
+
+    def take(self, entry: T, now: float) -> None:
+        """Take out an entry before its turn; whoever is next stays next.
+
+        Its job, tenant and class are charged as ever, but those of the next entry
+        only when that one goes: else it would lose its turn to what went before it.
+
+        Raises:
+            KeyError: `entry` does not wait.
+        """
+        if self.peek(now) is entry:
+            self.pop(now)
+            return
+        chosen = self._chosen
+        assert chosen is not None
+        first, payer = chosen
+        place = self._places[id(entry)]
+        flow, cost, home = place.flow, place.cost, place.flow.home
+        until = self._valid_until
+        self.discard(entry)
+        if home is payer or home is first.flow.home:
+            home.debt += cost / home.share
+        else:
+            home.finish = max(home.finish, self._virtual) + cost / home.share
+        if flow.tenant is first.flow.tenant:
+            home.order.charge(flow.tenant, cost)
+            if not flow.live:
+                flow.finish = flow.start
+            flow.tenant.jobs.charge(flow, cost)
+        else:
+            home.dispatched(flow, cost)
+        self._chosen, self._valid_until = chosen, until
+
+    def debts(self) -> dict[str, float]:
+        """Return how far each tenant is ahead of its part, by `priority/tenant`.
+
+        In units of cost / weight; who owes nothing is left out. A queue that starts
+        with them serves the tenants on as this one would have.
+        """
+        found = {}
+        for priority, home in enumerate(self._by_priority):
+            name = Priority(priority).name.lower()
+            for tenant in home.tenants.values():
+                debt = tenant.finish + tenant.debt - home.order.virtual
+                if debt > 0:
+                    found[f"{name}/{tenant.key}"] = debt
+        return found
 
     def discard(self, entry: T) -> None:
         """Take out an entry that waits no more; nothing happens if it is not here."""
@@ -312,7 +234,7 @@ class FairQueue(Generic[T]):
             return
         self._remove(place)
         line = place.flow.line
-        if len(line) > 2 * place.flow.live + _SLACK:
+        if len(line) > 2 * place.flow.live + SLACK:
             place.flow.line = deque([p for p in line if not p.gone])
 
     def correct(self, flow: str, priority: Priority, delta_cost: float) -> None:
@@ -325,37 +247,36 @@ class FairQueue(Generic[T]):
         asker = home.flows.get(flow)
         if asker is None:
             return
-        if asker.live:
-            asker.debt += delta_cost / asker.weight
-        else:
-            asker.finish += delta_cost / asker.weight
+        home.order.charge(asker.tenant, delta_cost)
+        asker.tenant.jobs.charge(asker, delta_cost)
         self._chosen = None
 
-    def _remove(self, place: _Waiting[T]) -> None:
+    def _remove(self, place: Waiting[T]) -> None:
         place.gone = True
         flow = place.flow
         home = flow.home
         del self._places[id(place.entry)]
         self.size -= 1
         flow.live -= 1
+        flow.tenant.live -= 1
         home.live -= 1
         arrivals = home.arrivals
         if arrivals[0] is place:  # as a rule who came first goes first
             arrivals.popleft()
-        elif len(arrivals) > 2 * home.live + _SLACK:
+        elif len(arrivals) > 2 * home.live + SLACK:
             home.arrivals = deque([p for p in arrivals if not p.gone])
         if not flow.live:
             flow.line.clear()
         self._chosen = None
 
-    def _choose(self, now: float) -> tuple[_Waiting[T], _Class[T]] | None:
+    def _choose(self, now: float) -> tuple[Waiting[T], Rank[T]] | None:
         """Return the next entry and the class that pays for it."""
         only = self._recent
         due_at = only.oldest_at + self._age_step_s
         if 0 < only.live == self.size and now < due_at:
             # One class waits and nobody has aged: a third of the price of looking round.
-            _, turn, lone = only.heap[0]
-            if lone.turn == turn and lone.live:
+            lone = only.next_flow()
+            if lone is not None:
                 self._valid_until = due_at
                 return lone.head(), only
         best, best_aged = self._best_class(now)
@@ -363,17 +284,17 @@ class FairQueue(Generic[T]):
             return None
         flow = best.next_flow() if best.live else None
         if best_aged is not None:
-            aged_start = max(best.virtual, best.aged_finish)
-            if flow is None or aged_start < flow.start:
+            aged_start = max(best.order.virtual, best.aged_finish)
+            if flow is None or aged_start < flow.tenant.start:
                 return best_aged.flow.head(), best
         assert flow is not None
         return flow.head(), best
 
-    def _best_class(self, now: float) -> tuple[_Class[T] | None, _Waiting[T] | None]:
+    def _best_class(self, now: float) -> tuple[Rank[T] | None, Waiting[T] | None]:
         """Return whose turn it is, and the aged entry that it may let go first."""
-        best: _Class[T] | None = None
+        best: Rank[T] | None = None
         best_start = self._valid_until = math.inf
-        best_aged: _Waiting[T] | None = None
+        best_aged: Waiting[T] | None = None
         virtual = self._virtual
         for rank in self._urgent_first:
             below = rank.below
@@ -384,7 +305,7 @@ class FairQueue(Generic[T]):
                     best, best_start, best_aged = rank, start, aged
         return best, best_aged
 
-    def _aged(self, below: _Class[T], now: float) -> _Waiting[T] | None:
+    def _aged(self, below: Rank[T], now: float) -> Waiting[T] | None:
         """Return the oldest entry of the class below if it has waited long enough."""
         due_at = below.oldest_at + self._age_step_s
         if now >= due_at:
@@ -395,3 +316,7 @@ class FairQueue(Generic[T]):
         if due_at < self._valid_until:
             self._valid_until = due_at
         return None
+
+
+def _start_of(line: tuple[float, float, object]) -> float:
+    return line[0]

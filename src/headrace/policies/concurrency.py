@@ -34,6 +34,10 @@ class Sample(msgspec.Struct, frozen=True, gc=False):
     in_flight: int
     """Calls in flight when it ended, itself included."""
     verdict: Verdict
+    number: int = 0
+    """Which call of this endpoint it was, by when it started, from 1."""
+    started: int = 0
+    """How many had started when it ended."""
 
 
 class InFlightLimit(Protocol):

@@ -22,11 +22,10 @@ Price: the mean is N per span slices instead of W, 0.8 % less for a minute and 0
 from __future__ import annotations
 
 import math
-from typing import Literal
 
 import msgspec
 
-Accounting = Literal["reserved", "actual"]
+from headrace.model import TokenAccounting
 
 _SLICES = 200
 """Least slices a window: each one costs at most 1 / 200 of the limit."""
@@ -44,12 +43,12 @@ class Stated(msgspec.Struct, frozen=True, gc=False):
     """What a dimension is limited to."""
 
     name: str
-    """`calls` or `tokens`."""
+    """`calls`, `tokens`, `input_tokens` or `output_tokens`."""
     limit: float
     """N: units that may arrive in any window, > 0."""
     window_s: float
     jitter_s: float
-    accounting: Accounting
+    accounting: TokenAccounting
     rate: float
     """Pace in units/s, N / (W + J); the log brings the mean down to what is safe."""
     slice_s: float
@@ -58,13 +57,22 @@ class Stated(msgspec.Struct, frozen=True, gc=False):
 
 
 def stated(
-    name: str, limit: float, window_s: float, jitter_s: float, accounting: Accounting
+    name: str,
+    limit: float,
+    window_s: float,
+    jitter_s: float,
+    accounting: TokenAccounting,
 ) -> Stated:
     """Return what follows from a stated limit."""
     slice_s = 2.0 ** math.floor(math.log2(window_s / _SLICES))
     span = math.ceil((window_s + jitter_s) / slice_s) + 1
     rate = limit / (window_s + jitter_s)
     return Stated(name, limit, window_s, jitter_s, accounting, rate, slice_s, span)
+
+
+def keeping(old: Stated) -> Stated:
+    """Return the same limit at a provider that keeps what was reserved."""
+    return stated(old.name, old.limit, old.window_s, old.jitter_s, "reserved")
 
 
 class Dimension(msgspec.Struct, frozen=True, gc=False):
@@ -104,7 +112,7 @@ class Dimension(msgspec.Struct, frozen=True, gc=False):
         return self.stated.jitter_s
 
     @property
-    def accounting(self) -> Accounting:
+    def accounting(self) -> TokenAccounting:
         return self.stated.accounting
 
     @property
@@ -276,6 +284,28 @@ class Dimension(msgspec.Struct, frozen=True, gc=False):
             self.newest,
             self.total,
             self.older,
+        )
+
+    def count(self, now: float, units: float) -> Dimension:
+        """Return the dimension with `units` more taken at `now`, by whomever.
+
+        They are counted, not paced: they have started already.
+        """
+        number = max(self.index, int(now / self.stated.slice_s))
+        older, newest = self.older, self.newest
+        if number > self.index:
+            older, newest = self._older_at(number), 0.0
+        newest += units
+        return Dimension(
+            self.stated,
+            self.burst,
+            self.ratio,
+            self.blocked_until,
+            self.clear_at,
+            number,
+            newest,
+            sum(older) + newest,
+            older,
         )
 
     def taken(self, now: float) -> float:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import msgspec
 
 from headrace.model import Limits
-from headrace.policies.dimension import Dimension, Stated, stated
+from headrace.policies.dimension import Dimension, Stated, keeping, stated
 
 __all__ = ["Costs", "Dimension", "RateLimit", "build_rate"]
 
@@ -169,22 +169,20 @@ class RateLimit(msgspec.Struct, frozen=True, gc=False):
             return self
         return msgspec.structs.replace(self, blocked_until=until)
 
-    def moved(self, now: float, limits: Limits) -> RateLimit:
-        """Return the limit under newly stated limits; what is charged stays charged."""
-        wanted = _all_stated(limits, self.terms.window_s)
-        ours = {dim.name: dim for dim in self.dims}
-        dims = tuple(
-            ours[new.name].move(now, new) if new.name in ours else Dimension(new)
-            for new in wanted
-        )
-        if dims == self.dims:
-            return self
+    def revised(self, dims: tuple[Dimension, ...]) -> RateLimit:
+        """Return the limit with other dimensions; the last reservation is settled."""
         return RateLimit(
             dims,
             _terms(dims, self.terms.window_s),
             self.blocked_until,
             self.last_start,
         )
+
+    def without_refunds(self, now: float) -> RateLimit:
+        """Return the limit that keeps what was reserved, in all dimensions."""
+        if not self.terms.settles:
+            return self
+        return self.revised(tuple([d.move(now, keeping(d.stated)) for d in self.dims]))
 
     def used(self, now: float) -> tuple[float, ...]:
         """Return the share of each limit in use, 0 to 1, in the order of `dims`."""
@@ -271,7 +269,7 @@ def _all_stated(limits: Limits, window_s: float) -> list[Stated]:
                 limits.tokens_per_minute * window_s / 60.0,
                 window_s,
                 limits.jitter_s,
-                limits.token_accounting,
+                limits.token_accounting or "reserved",
             )
         )
     return found

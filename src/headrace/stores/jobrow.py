@@ -7,7 +7,7 @@ and write it back; no state of a job is decided anywhere else.
 from __future__ import annotations
 
 import secrets
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -25,6 +25,7 @@ from headrace.jobs import (
     NewJob,
 )
 from headrace.model import ItemState, Priority
+from headrace.stores.spending import MOST_IN_ALL, Sums, usd_of
 
 REMOVED: Final = "removed"
 """The ending of a job that is being forgotten: nobody sees it any more."""
@@ -78,6 +79,9 @@ class JobRow(msgspec.Struct, frozen=True, kw_only=True):
     pause_reason: str = ""
     error: str = ""
     rendered: str = "{}"
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_nano: int = 0
 
     @property
     def ended_items(self) -> int:
@@ -121,6 +125,9 @@ class JobRow(msgspec.Struct, frozen=True, kw_only=True):
             pause_reason=self.pause_reason,
             error=self.error,
             rendered=_whole.decode(self.rendered),
+            input_tokens=self.input_tokens,
+            output_tokens=self.output_tokens,
+            cost_usd=usd_of(self.cost_nano),
         )
 
 
@@ -192,11 +199,21 @@ def settled(row: JobRow, ends: Mapping[ItemState, int], now: float) -> JobRow:
     return finished(row, now)
 
 
+def charged(row: JobRow, sums: Sums) -> JobRow:
+    """Return the row after so much more was spent; no retry takes it back."""
+    return replace(
+        row,
+        input_tokens=min(row.input_tokens + sums.input_tokens, MOST_IN_ALL),
+        output_tokens=min(row.output_tokens + sums.output_tokens, MOST_IN_ALL),
+        cost_nano=min(row.cost_nano + sums.cost_nano, MOST_IN_ALL),
+    )
+
+
 def number_outcomes(
     finished: Sequence[Finished],
     held: Mapping[int, int],
     rows: Mapping[int, JobRow],
-) -> tuple[list[tuple[Finished, int]], dict[int, Counter[ItemState]]]:
+) -> tuple[list[tuple[Finished, int]], dict[int, Sums]]:
     """Choose the outcomes whose items are held, and number them from their job's row.
 
     Args:
@@ -205,9 +222,9 @@ def number_outcomes(
         rows: the locked jobs by number.
 
     Returns:
-        What is to be written with its number, and how many ended how, by job.
+        What is to be written with its number, and what it adds up to, by job.
     """
-    ends: defaultdict[int, Counter[ItemState]] = defaultdict(Counter)
+    sums: defaultdict[int, Sums] = defaultdict(Sums)
     written: list[tuple[Finished, int]] = []
     last = {number: row.version for number, row in rows.items()}
     seen: set[int] = set()
@@ -218,9 +235,9 @@ def number_outcomes(
             continue
         seen.add(lease.item)
         last[lease.job] += 1
-        ends[lease.job][done.outcome.state] += 1
+        sums[lease.job].add(done.outcome)
         written.append((done, last[lease.job]))
-    return written, ends
+    return written, sums
 
 
 def sealed(row: JobRow, now: float) -> JobRow:

@@ -20,14 +20,19 @@ from headrace.jobs import (
     NewItem,
     NewJob,
     Recorded,
+    Spent,
+    Trouble,
 )
 from headrace.model import Outcome, Priority
-from headrace.ports import Pulse
+from headrace.ports import Cache, Pulse
 from headrace.stores import jobrow
 from headrace.stores.itemstates import UNFINISHED, job_and_seq
 from headrace.stores.jobrow import JobRow, expect, first_row
 from headrace.stores.memory_job import MemoryJob
 from headrace.stores.packing import text
+from headrace.stores.spending import usd_of
+from headrace.stores.steps_notes import KEPT_S
+from headrace.stores.steps_sums import TROUBLES
 
 MAY_RUN = (JobState.QUEUED, JobState.IN_PROGRESS)
 
@@ -39,6 +44,7 @@ class MemoryStore:
         self._clock = clock
         self._jobs: dict[int, MemoryJob] = {}
         self._expires_at: dict[int, float] = {}
+        self._notes: dict[str, tuple[bytes, float]] = {}
         self._numbers = count(1)
         self._epochs = count(1)
 
@@ -107,6 +113,25 @@ class MemoryStore:
         if found is None or seq >= len(found.items):
             return []
         return list(found.items[seq].tries)
+
+    async def troubles(self, job: int) -> list[Trouble]:
+        found = self._jobs.get(job)
+        return found.troubles(TROUBLES) if found is not None else []
+
+    async def spent(self, tenant: str) -> Spent:
+        rows = [j.row for j in self._jobs.values() if j.row.tenant == tenant]
+        return Spent(
+            sum(row.input_tokens for row in rows),
+            sum(row.output_tokens for row in rows),
+            usd_of(sum(row.cost_nano for row in rows)),
+        )
+
+    async def queued(self, routes: Sequence[str] | None = None) -> int:
+        return sum(
+            job.see().counts.queued
+            for job in self._jobs.values()
+            if routes is None or job.row.route in routes
+        )
 
     async def cancel(self, job: int) -> Job:
         return self._change(job, jobrow.cancelled)
@@ -241,11 +266,13 @@ class MemoryStore:
         }
         touched = (touched | set(rendered or ())) & set(self._jobs)
         rows = {number: self._jobs[number].row for number in touched}
-        written, ends = jobrow.number_outcomes(finished, held, rows)
+        written, sums = jobrow.number_outcomes(finished, held, rows)
         for done, number in written:
             self._jobs[done.lease.job].finish(done, number, now)
-        for job, counts in ends.items():
-            self._jobs[job].settle(counts, now)
+        for job, added in sums.items():
+            its = self._jobs[job]
+            its.row = jobrow.charged(its.row, added)
+            its.settle(added.ends, now)
         for job in touched & set(rendered or ()):
             await self.mark_rendered(job, (rendered or {})[job])
         numbers = {done.lease.item: number for done, number in written}
@@ -265,6 +292,17 @@ class MemoryStore:
         encoded = jobrow.encode_rendered(rendered)
         self._change(job, lambda row, _: replace(row, rendered=encoded))
 
+    async def remember(self, notes: Mapping[str, bytes]) -> None:
+        now = self._clock.utc()
+        fresh = {text(name): (value, now) for name, value in notes.items()}
+        kept = {**self._notes, **fresh} if fresh else self._notes
+        self._notes = {n: kept[n] for n in kept if kept[n][1] >= now - KEPT_S}
+
+    async def recall(self, prefix: str) -> dict[str, bytes]:
+        begins = text(prefix)
+        names = sorted(name for name in self._notes if name.startswith(begins))
+        return {name: self._notes[name][0] for name in names}
+
     def pulse(self, epoch: int, lease_s: float) -> Pulse:
         return _MemoryPulse(
             lambda: self._renew(epoch, lease_s), lambda: self._states(epoch)
@@ -282,6 +320,9 @@ class MemoryStore:
             for number, job in tuple(self._jobs.items())
             if job.held(epoch)
         }
+
+    def cache(self) -> Cache | None:
+        return None
 
     async def close(self) -> None:
         return

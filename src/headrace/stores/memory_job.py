@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import heapq
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from copy import copy
 
 import msgspec
 from msgspec.structs import replace
 
-from headrace.jobs import AttemptRecord, Finished, Job, JobState, Leased, NewItem
+from headrace.jobs import (
+    AttemptRecord,
+    Finished,
+    Job,
+    JobState,
+    Leased,
+    NewItem,
+    Trouble,
+)
 from headrace.model import ItemState, Outcome, Trace
 from headrace.stores.custom_ids import check_ids, duplicate
 from headrace.stores.itemstates import item_key, unrun
 from headrace.stores.jobrow import JobRow, settled
 from headrace.stores.packing import text
+from headrace.stores.spending import nano_of, usd_of
 
 Ends = dict[ItemState, int]
 
@@ -113,7 +123,7 @@ class MemoryJob:
     def finish(self, done: Finished, number: int, now: float) -> None:
         """Keep the outcome of an item that is held."""
         outcome, seq = done.outcome, done.lease.seq
-        failure = outcome.failure
+        failure, cost_usd = outcome.failure, outcome.cost_usd
         if failure is not None:
             failure = replace(failure, message=text(failure.message))
         kept = replace(
@@ -123,6 +133,7 @@ class MemoryJob:
             value=done.body if failure is None else None,
             failure=failure,
             trace=copy(outcome.trace),
+            cost_usd=None if cost_usd is None else usd_of(nano_of(cost_usd)),
             number=number,
         )
         self.items[seq].attempts = outcome.trace.attempts
@@ -172,6 +183,14 @@ class MemoryJob:
             item.generation += 1
             item.attempts = item.rescues = 0
         self.queue([outcome.index for outcome in again], now)
+
+    def troubles(self, limit: int) -> list[Trouble]:
+        """Return the failed tries by endpoint and code, most frequent first."""
+        tries = [t for item in self.items for t in item.tries if t.endpoint]
+        counts = Counter((t.endpoint, t.code) for t in tries)
+        examples = {(t.endpoint, t.code): t.message for t in tries}
+        kinds = sorted(counts, key=lambda kind: (-counts[kind], kind))
+        return [Trouble(*k, counts[k], examples[k]) for k in kinds[:limit]]
 
     def page(self, after: int, limit: int) -> list[Outcome]:
         """Return outcomes with numbers above `after`, in order."""

@@ -12,6 +12,7 @@ from headrace.errors import ErrorCode
 from headrace.jobs import Finished
 from headrace.model import Failure, Outcome, Trace, Usage
 from headrace.stores.itemstates import STATES, unrun
+from headrace.stores.spending import nano_of, usd_of
 
 PACK_FROM_BYTES: Final = 1024
 """Smaller bodies are not worth the time (docs/design.md, Store)."""
@@ -20,7 +21,7 @@ PACK_FROM_BYTES: Final = 1024
 class _Detail(msgspec.Struct, array_like=True, frozen=True):
     """What of an outcome nobody selects by."""
 
-    trace: list[int | float | str]
+    trace: list[int | float | str | bool]
     usage: tuple[int, int] | None = None
     request_id: str | None = None
     failure_status: int | None = None
@@ -62,7 +63,7 @@ def text(value: str) -> str:
 
 
 def result_values(done: Finished, pack: Packer) -> tuple[Any, ...]:
-    """Return status, code, message, packed, body and detail of an outcome.
+    """Return status, code, message, packed, body, detail and cost of an outcome.
 
     The body is the answer; of a failed item, the provider's error body.
     """
@@ -73,7 +74,8 @@ def result_values(done: Finished, pack: Packer) -> tuple[Any, ...]:
     if failure is not None:
         code, message, body = str(failure.code), text(failure.message), failure.body
     packed, stored = (0, None) if body is None else pack.pack(body)
-    return outcome.status, code, message, packed, stored, _detail(outcome)
+    cost = None if outcome.cost_usd is None else nano_of(outcome.cost_usd)
+    return outcome.status, code, message, packed, stored, _detail(outcome), cost
 
 
 def _detail(outcome: Outcome) -> bytes:
@@ -96,7 +98,7 @@ def _detail(outcome: Outcome) -> bytes:
 def outcome_of(row: Any, pack: Packer) -> Outcome:
     """Return the outcome that a row of `statements_outcomes.page` holds."""
     (number, seq, custom_id, state_code, attempts, queued_at, ended_at) = row[:7]
-    status, code, message, packed, stored, detail = row[7:]
+    status, code, message, packed, stored, detail, cost_nano = row[7:]
     state = STATES[state_code]
     if detail is None:
         queued_s = max(0.0, ended_at - queued_at)
@@ -123,4 +125,5 @@ def outcome_of(row: Any, pack: Packer) -> Outcome:
         request_id=found.request_id,
         trace=Trace(*found.trace),  # type: ignore[arg-type]
         number=number,
+        cost_usd=None if cost_nano is None else usd_of(cost_nano),
     )

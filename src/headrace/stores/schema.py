@@ -4,7 +4,11 @@
 jobs ──< items ──1 payloads        an item's key is job * 2**32 + seq, so the items of
 owners ─< items ──1 results        a job lie side by side, and payload and result rows
           items ──< attempts       bear the same key
+notes
 ```
+
+Beside them, without ties to any job: answers kept (`cache_entries`) and who makes one
+that is missing (`cache_leases`).
 
 An item's row is narrow, for it is written three times; payloads and results are
 written once. A change here needs a migration and a new `SCHEMA_VERSION`.
@@ -33,7 +37,7 @@ from sqlalchemy import (
 from headrace.model import ItemState
 from headrace.stores.itemstates import CODE_OF
 
-SCHEMA_VERSION: Final = "0001"
+SCHEMA_VERSION: Final = "0003"
 """The last revision in `migrations/versions`."""
 
 _Key = BigInteger().with_variant(Integer, "sqlite")  # only INTEGER is SQLite's rowid
@@ -71,6 +75,9 @@ jobs = Table(
     Column("pause_reason", Text, nullable=False),
     Column("error", Text, nullable=False),
     Column("rendered", Text, nullable=False),
+    Column("input_tokens", BigInteger, nullable=False, server_default=ZERO),
+    Column("output_tokens", BigInteger, nullable=False, server_default=ZERO),
+    Column("cost_nano", BigInteger, nullable=False, server_default=ZERO),
     sqlite_autoincrement=True,  # a number is never used again
 )
 
@@ -131,6 +138,7 @@ results = Table(
     Column("packed", SmallInteger, nullable=False),
     Column("body", LargeBinary),
     Column("detail", LargeBinary),
+    Column("cost_nano", BigInteger),
     Index("results_number", "job", "number", unique=True),
 )
 
@@ -158,6 +166,36 @@ owners = Table(
     Column("lease_s", Double, nullable=False),
     Column("expires_at", Double, nullable=False),
     sqlite_autoincrement=True,  # an epoch is never used again
+)
+
+notes = Table(
+    "notes",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", LargeBinary, nullable=False),
+    Column("written_at", Double, nullable=False),
+)
+
+cache_entries = Table(
+    "cache_entries",
+    metadata,
+    Column("key", LargeBinary, primary_key=True),
+    Column("value", LargeBinary, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("fresh_until", Double),
+    Column("kept_until", Double, index=True),
+    Column("used_at", Double, nullable=False),
+    Column("hits", BigInteger, nullable=False),
+    Index("cache_entries_used", "used_at", "size", "hits"),
+)
+
+cache_leases = Table(
+    "cache_leases",
+    metadata,
+    Column("key", LargeBinary, primary_key=True),
+    Column("holder", Text, nullable=False),
+    Column("expires_at", Double, nullable=False),
 )
 
 version = Table(

@@ -15,16 +15,21 @@ from headrace.jobs import (
     NewItem,
     NewJob,
     Recorded,
+    Spent,
+    Trouble,
 )
 from headrace.model import Outcome
-from headrace.ports import Pulse
+from headrace.ports import Cache, Pulse
 from headrace.stores import (
     jobrow,
     steps_control,
     steps_intake,
     steps_leases,
+    steps_notes,
     steps_records,
+    steps_sums,
 )
+from headrace.stores.sqlcache import SqlCache
 from headrace.stores.statement import Steps
 
 T = TypeVar("T")
@@ -109,6 +114,15 @@ class SqlStore:
     async def attempts(self, job: int, seq: int) -> list[AttemptRecord]:
         return await self._backend.read(lambda: steps_records.attempts(job, seq))
 
+    async def troubles(self, job: int) -> list[Trouble]:
+        return await self._backend.read(lambda: steps_sums.troubles(job))
+
+    async def spent(self, tenant: str) -> Spent:
+        return await self._backend.read(lambda: steps_sums.spent(tenant))
+
+    async def queued(self, routes: Sequence[str] | None = None) -> int:
+        return await self._backend.read(lambda: steps_sums.queued(routes))
+
     async def cancel(self, job: int) -> Job:
         return await self._backend.write(
             lambda: steps_control.change(jobrow.cancelled, job)
@@ -180,8 +194,18 @@ class SqlStore:
     async def mark_rendered(self, job: int, rendered: Mapping[str, int]) -> None:
         await self._backend.write(lambda: steps_records.mark_rendered(job, rendered))
 
+    async def remember(self, notes: Mapping[str, bytes]) -> None:
+        if notes:
+            await self._backend.write(lambda: steps_notes.remember(notes))
+
+    async def recall(self, prefix: str) -> dict[str, bytes]:
+        return await self._backend.read(lambda: steps_notes.recall(prefix))
+
     def pulse(self, epoch: int, lease_s: float) -> Pulse:
         return self._backend.pulse(epoch, lease_s)
+
+    def cache(self) -> Cache | None:
+        return SqlCache(self._backend)
 
     async def close(self) -> None:
         await self._backend.close()

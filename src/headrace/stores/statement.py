@@ -26,6 +26,7 @@ from sqlalchemy import (
     insert,
     select,
 )
+from sqlalchemy import column as named
 from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 from sqlalchemy.dialects.sqlite.base import SQLiteCompiler
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
@@ -189,6 +190,15 @@ def insert_each(table: Table, *fields: str) -> RowStatement:
         return insert(table).values(rows).inline()
 
     return RowStatement(columns, build, table.name, Statement(build_block))
+
+
+def given_rows(d: Flavour, types: Mapping[str, Any]) -> Any:
+    """Return the values of a row: parameters, or the columns of unnested arrays."""
+    if d.name == "sqlite":
+        return {name: bindparam(name, type_=type_) for name, type_ in types.items()}
+    arrays = [bindparam(name, type_=ARRAY(type_)) for name, type_ in types.items()]
+    columns = [named(name, type_) for name, type_ in types.items()]
+    return func.unnest(*arrays).table_valued(*columns, name="given").render_derived().c
 
 
 class Packing(msgspec.Struct, frozen=True):

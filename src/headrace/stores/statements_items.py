@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, Final
 
 from sqlalchemy import (
-    ARRAY,
     ColumnElement,
     Executable,
     SmallInteger,
@@ -18,7 +17,6 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy import column as named
 
 from headrace.model import ItemState
 from headrace.stores.itemstates import CODE_OF
@@ -38,6 +36,7 @@ from headrace.stores.statement import (
     Flavour,
     RowStatement,
     Statement,
+    given_rows,
     insert_each,
 )
 
@@ -62,7 +61,7 @@ def _each_held(fields: tuple[str, ...], **fixed: Any) -> RowStatement:
     types = {**{f"new_{n}": items.c[n].type for n in fields}, **keys}
 
     def build(d: Flavour) -> Executable:
-        given = _given(d, types)
+        given = given_rows(d, types)
         values = {name: given[f"new_{name}"] for name in fields}
         return (
             update(items)
@@ -76,15 +75,6 @@ def _each_held(fields: tuple[str, ...], **fixed: Any) -> RowStatement:
         )
 
     return RowStatement(types, build)
-
-
-def _given(d: Flavour, types: dict[str, Any]) -> Any:
-    """Return the values of a row: parameters, or the columns of unnested arrays."""
-    if d.name == "sqlite":
-        return {name: bindparam(name, type_=type_) for name, type_ in types.items()}
-    arrays = [bindparam(name, type_=ARRAY(type_)) for name, type_ in types.items()]
-    columns = [named(name, type_) for name, type_ in types.items()]
-    return func.unnest(*arrays).table_valued(*columns, name="given").render_derived().c
 
 
 finish_items = _each_held(("state", "attempts"))

@@ -38,14 +38,15 @@ ENDS: Final[ColumnElement[Any]] = (
     + jobs.c.skipped
 )
 
-_KEPT = jobs.c.ending != REMOVED
+KEPT: Final = jobs.c.ending != REMOVED
 
 
-def _is_in(states: Iterable[JobState]) -> ColumnElement[bool]:
+def is_in(states: Iterable[JobState]) -> ColumnElement[bool]:
+    """Is the job in one of these states?"""
     return or_(*(jobs.c.state == state.value for state in states))
 
 
-_MAY_RUN = _is_in([JobState.QUEUED, JobState.IN_PROGRESS])
+_MAY_RUN = is_in([JobState.QUEUED, JobState.IN_PROGRESS])
 _columns = [jobs.c[name] for name in JOB_COLUMNS]
 
 
@@ -101,7 +102,7 @@ def by_ref(_: Flavour) -> Executable:
     numbers = union_all(by_id, by_name).subquery()
     return (
         _seen()
-        .where(jobs.c.number.in_(select(numbers.c.number)), _KEPT)
+        .where(jobs.c.number.in_(select(numbers.c.number)), KEPT)
         .order_by((jobs.c.id == ref).desc())
         .limit(1)
     )
@@ -110,7 +111,7 @@ def by_ref(_: Flavour) -> Executable:
 @Statement
 def kept_by_number(_: Flavour) -> Executable:
     """The job of a number, unless it is being removed."""
-    return _seen().where(jobs.c.number == bindparam("job", type_=BigInteger), _KEPT)
+    return _seen().where(jobs.c.number == bindparam("job", type_=BigInteger), KEPT)
 
 
 @Statement
@@ -123,7 +124,7 @@ def by_numbers(d: Flavour) -> Executable:
 def finalizing(d: Flavour) -> Executable:
     """Jobs of these routes whose items have all ended, oldest first."""
     ours = d.among(jobs.c.route, "routes", Text)
-    waiting = _is_in([JobState.FINALIZING])
+    waiting = is_in([JobState.FINALIZING])
     return _seen().where(ours, waiting).order_by(jobs.c.number)
 
 
@@ -132,7 +133,7 @@ def newest(_: Flavour) -> Executable:
     """A page of jobs, newest first."""
     before = jobs.c.number < bindparam("before", type_=BigInteger)
     limit = bindparam("limit", type_=BigInteger)
-    return _seen().where(before, _KEPT).order_by(jobs.c.number.desc()).limit(limit)
+    return _seen().where(before, KEPT).order_by(jobs.c.number.desc()).limit(limit)
 
 
 def _lock(d: Flavour) -> Select[Any]:
@@ -144,7 +145,7 @@ def _lock(d: Flavour) -> Select[Any]:
 @Statement
 def lock(d: Flavour) -> Executable:
     """Jobs as they are, locked in order of their numbers, and the time."""
-    return _lock(d).where(_KEPT)
+    return _lock(d).where(KEPT)
 
 
 @Statement
@@ -195,7 +196,7 @@ def set_priority(_: Flavour) -> Executable:
     return (
         update(jobs)
         .values(priority=_bind(jobs.c.priority, "new_priority"))
-        .where(jobs.c.number == bindparam("job", type_=BigInteger), _KEPT)
+        .where(jobs.c.number == bindparam("job", type_=BigInteger), KEPT)
         .returning(jobs.c.number)
     )
 
@@ -231,11 +232,11 @@ def flows(d: Flavour) -> Executable:
 
 def _due(d: Flavour) -> ColumnElement[bool]:
     late = jobs.c.deadline_at <= d.now
-    return _is_in(OPEN) & late
+    return is_in(OPEN) & late
 
 
 def _finished() -> ColumnElement[bool]:
-    return _is_in(RUNS) & (jobs.c.total == ENDS)
+    return is_in(RUNS) & (jobs.c.total == ENDS)
 
 
 def _endable() -> ColumnElement[bool]:
@@ -245,7 +246,7 @@ def _endable() -> ColumnElement[bool]:
 @Statement
 def sweepable(d: Flavour) -> Executable:
     """The oldest job that needs a sweep: late, with items to end, done, or removed."""
-    needs = or_(_due(d), _endable(), _finished(), ~_KEPT)
+    needs = or_(_due(d), _endable(), _finished(), ~KEPT)
     return select(jobs.c.number).where(needs).order_by(jobs.c.number).limit(1)
 
 

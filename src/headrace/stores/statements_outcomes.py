@@ -39,6 +39,7 @@ insert_results = insert_each(
     "packed",
     "body",
     "detail",
+    "cost_nano",
 )
 insert_attempts = insert_each(
     attempts,
@@ -117,6 +118,7 @@ def page(_: Flavour) -> Executable:
             results.c.packed,
             results.c.body,
             results.c.detail,
+            results.c.cost_nano,
         )
         .join(items, items.c.id == results.c.item)
         .where(

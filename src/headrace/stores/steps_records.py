@@ -14,7 +14,7 @@ from headrace.stores import statements_items as of_items
 from headrace.stores import statements_jobs as of_jobs
 from headrace.stores import statements_outcomes as of_outcomes
 from headrace.stores.itemstates import CODE_OF, item_key, job_and_seq
-from headrace.stores.jobrow import encode_rendered, number_outcomes, settled
+from headrace.stores.jobrow import charged, encode_rendered, number_outcomes, settled
 from headrace.stores.packing import Packer, outcome_of, result_values, text
 from headrace.stores.statement import Each, Packing, Query, Steps
 from headrace.stores.steps_intake import job_row, seen_job, write_job
@@ -53,7 +53,7 @@ def record(group: Group) -> Steps[Recorded]:
     given = {"keys": group.items(), "of": group.epoch}
     held: dict[int, int] = dict((yield Query(of_items.held, given)))
     yield from _record_tries(group.tries, held)
-    written, ends = number_outcomes(group.finished, held, rows)
+    written, sums = number_outcomes(group.finished, held, rows)
     if written:
         pack: Packer = yield Packing()
         yield Each(
@@ -68,7 +68,9 @@ def record(group: Group) -> Steps[Recorded]:
             [_finish_values(group.epoch, d) for d, _ in written],
         )
     for number, row in rows.items():
-        new = settled(row, ends[number], now) if number in ends else row
+        new = row
+        if number in sums:
+            new = settled(charged(row, sums[number]), sums[number].ends, now)
         if number in group.rendered:
             new = replace(new, rendered=encode_rendered(group.rendered[number]))
         yield from write_job(row, new)

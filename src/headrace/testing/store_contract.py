@@ -17,6 +17,7 @@ from headrace.testing import (
     store_checks_intake,
     store_checks_leases,
     store_checks_records,
+    store_checks_sums,
 )
 from headrace.testing.store_world import Check, World
 
@@ -27,4 +28,5 @@ CHECKS: Final[tuple[Check, ...]] = (
     *store_checks_leases.CHECKS,
     *store_checks_records.CHECKS,
     *store_checks_control.CHECKS,
+    *store_checks_sums.CHECKS,
 )

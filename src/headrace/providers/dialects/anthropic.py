@@ -13,4 +13,6 @@ def _auth(key: str | None) -> tuple[tuple[str, str], ...]:
     return (version,) if key is None else (("x-api-key", key), version)
 
 
-ANTHROPIC = LlmDialect("anthropic", _auth)
+ANTHROPIC = LlmDialect("anthropic", _auth, "actual")
+"""Output is corrected to what was used when a call ends; sources differ on whether
+`max_tokens` is charged before. If a refusal shows otherwise, the gate changes over."""

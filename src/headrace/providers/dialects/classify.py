@@ -23,7 +23,7 @@ from headrace.model import Quota
 from headrace.providers.addresses import host_of
 from headrace.providers.dialects.dialect import Headers
 from headrace.providers.dialects.faults import Fault, read_fault
-from headrace.providers.dialects.quotas import read_quotas
+from headrace.providers.dialects.quotas import MINUTE_S, read_quotas
 from headrace.providers.dialects.waiting import exhausted, retry_after_s, should_retry
 
 REQUEST_ID_HEADERS = ("x-request-id", "request-id", "apim-request-id")
@@ -46,9 +46,14 @@ _CONCURRENCY = (
 _DIMENSIONS = (
     ("input_tokens", ("input tokens per", "input_tokens")),
     ("output_tokens", ("output tokens per", "output_tokens")),
-    ("tokens", ("tokens per", "(tpm)", "tokens_per")),
-    ("calls", ("requests per", "(rpm)", "requests_per", "request rate")),
+    ("tokens", ("tokens per", "(tpm)", "(tpd)", "tokens_per", "token rate")),
+    ("tokens", ("too many tokens", "token limit", "tokens / min", "token_limit")),
+    ("calls", ("requests per", "(rpm)", "(rpd)", "requests_per", "request rate")),
+    ("calls", ("call rate", "calls per", "calls / min", "requests rate")),
+    ("calls", ("requests/min", "requests / min", "request_limit")),
 )
+_SLIVER = 0.02
+"""A limit with less left than this share may well have refused a large call."""
 _NO_MODEL = ("model_not_found", "modelnotfound", "deploymentnotfound", "unknown_model")
 
 
@@ -59,6 +64,7 @@ class _Facts(TypedDict, total=False):
     request_id: str | None
     should_retry: bool | None
     dimension: str | None
+    limit_per_minute: float | None
 
 
 def request_id_of(headers: Headers) -> str | None:
@@ -125,8 +131,11 @@ def _throttled(headers: Headers, fault: Fault, now: float, facts: _Facts) -> Cal
         return Throttled(message, code=ErrorCode.TOO_MANY_CONCURRENT, **facts)
     empty = exhausted(quotas)
     facts["dimension"] = said or (empty.dimension if empty else None)
-    if facts["retry_after_s"] is None:
-        facts["retry_after_s"] = _reset_of(facts["dimension"], quotas)
+    met = _quota_of(facts["dimension"], quotas)
+    if met is not None:
+        facts["limit_per_minute"] = met.limit if met.window_s == MINUTE_S else None
+        if facts["retry_after_s"] is None:
+            facts["retry_after_s"] = met.reset_s
     return Throttled(message, **facts)
 
 
@@ -144,13 +153,21 @@ def _dimension(fault: Fault) -> str | None:
 
 def _has_room(quotas: tuple[Quota, ...]) -> bool:
     """Is there something left of both calls and tokens, so that neither refused us?"""
-    left = {quota.dimension: quota.remaining or 0 for quota in quotas}
-    tokens = [value for name, value in left.items() if "tokens" in name]
-    return left.get("calls", 0) > 0 and bool(tokens) and min(tokens) > 0
+    calls = [_left(quota) for quota in quotas if quota.dimension == "calls"]
+    tokens = [_left(quota) for quota in quotas if "tokens" in quota.dimension]
+    return min(calls, default=0.0) > 0 and min(tokens, default=0.0) > 0
 
 
-def _reset_of(dimension: str | None, quotas: tuple[Quota, ...]) -> float | None:
-    return next((q.reset_s for q in quotas if q.dimension == dimension), None)
+def _left(quota: Quota) -> float:
+    """Return what is left, if it is enough for a call of ordinary size."""
+    left = quota.remaining or 0.0
+    return left if left > _SLIVER * (quota.limit or 0.0) else 0.0
+
+
+def _quota_of(dimension: str | None, quotas: tuple[Quota, ...]) -> Quota | None:
+    """Return the limit that was met: of several periods the one with least left."""
+    found = [quota for quota in quotas if quota.dimension == dimension]
+    return min(found, key=lambda quota: quota.remaining or 0.0, default=None)
 
 
 def _spent(status: int, fault: Fault, facts: _Facts) -> CallError:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from headrace.errors import CallError
-from headrace.model import Cost, Quota, Usage
+from headrace.model import Cost, Quota, TokenAccounting, Usage
 from headrace.wire import HttpRequest
 
 Headers = Mapping[str, str]
@@ -68,6 +68,11 @@ class Answering(Protocol):
             body: as it came, perhaps cut short.
             now: UTC seconds, to understand dates.
         """
+        ...
+
+    @property
+    def token_accounting(self) -> TokenAccounting:
+        """Say whether such a provider keeps what a call reserved, or what it used."""
         ...
 
     def quotas(self, headers: Headers, now: float) -> tuple[Quota, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from headrace.errors import CallError
-from headrace.model import NO_COST, Cost, Quota, Usage
+from headrace.model import NO_COST, Cost, Quota, TokenAccounting, Usage
 from headrace.providers.dialects.classify import classify_http
 from headrace.providers.dialects.dialect import Headers
 from headrace.providers.dialects.quotas import read_quotas
@@ -18,6 +18,7 @@ class HttpDialect(msgspec.Struct, frozen=True):
     """Calls of which nothing is known but HTTP."""
 
     name: str = "http"
+    token_accounting: TokenAccounting = "reserved"
 
     def auth_headers(self, key: str | None) -> tuple[tuple[str, str], ...]:
         return () if key is None else (("Authorization", f"Bearer {key}"),)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import msgspec
 
 from headrace.errors import CallError
-from headrace.model import Cost, Quota, Usage
+from headrace.model import Cost, Quota, TokenAccounting, Usage
 from headrace.providers.dialects.classify import classify_llm
 from headrace.providers.dialects.dialect import Headers
 from headrace.providers.dialects.estimate import describe_body
@@ -28,6 +28,7 @@ class LlmDialect(msgspec.Struct, frozen=True):
 
     name: str
     auth: Callable[[str | None], tuple[tuple[str, str], ...]]
+    token_accounting: TokenAccounting = "reserved"
 
     def auth_headers(self, key: str | None) -> tuple[tuple[str, str], ...]:
         return self.auth(key)

@@ -4,6 +4,8 @@
 x-ratelimit-{limit,remaining,reset}-{requests,tokens}            OpenAI, Azure, Groq
 anthropic-ratelimit-{requests,…}-{limit,remaining,reset}         Anthropic
 RateLimit: "name";r=5;t=30    RateLimit-Policy: "name";q=10;w=60  IETF draft, now
+x-ratelimit-{…}-{requests,tokens,req}-{second,minute,hour,day}   Cerebras, Mistral
+x-ratelimit-{…}-{second,minute,hour,day}                          Kong
 RateLimit: limit=10, remaining=5, reset=30                       IETF draft, before
 [X-]RateLimit-{Limit,Remaining,Reset}                            three headers
 ```
@@ -20,66 +22,82 @@ from headrace.providers.dialects.durations import number, reset_s
 _FIELDS = ("limit", "remaining", "reset")
 _WORDS = {
     "requests": "calls",
+    "req": "calls",
     "tokens": "tokens",
     "input-tokens": "input_tokens",
     "output-tokens": "output_tokens",
 }
-_THREE = ""
-"""Stands for the dimension that the three headers do not name: calls."""
+_PERIODS_S = {
+    "second": 1.0,
+    "minute": 60.0,
+    "hour": 3_600.0,
+    "day": 86_400.0,
+    "month": 2_592_000.0,
+}
+MINUTE_S = 60.0
+_UNKNOWN_S = 0.0
+"""Stands for the period that the three headers do not name."""
+
+Place = tuple[str, float, int]
 
 
-def _places() -> dict[str, tuple[str, int]]:
-    """Map each header's name to the dimension and the field that it tells."""
-    places: dict[str, tuple[str, int]] = {}
+def _places() -> dict[str, Place]:
+    """Map each header's name to the dimension, the period and the field it tells."""
+    places: dict[str, Place] = {}
     for index, field in enumerate(_FIELDS):
         for word, dimension in _WORDS.items():
-            for name in (
-                f"x-ratelimit-{field}-{word}",
-                f"x-ratelimit-{field}-{word}-minute",  # Cerebras, Mistral
-                f"anthropic-ratelimit-{word}-{field}",
-            ):
-                places[name] = (dimension, index)
-        places[f"ratelimit-{field}"] = places[f"x-ratelimit-{field}"] = (_THREE, index)
+            minute = (dimension, MINUTE_S, index)
+            places[f"x-ratelimit-{field}-{word}"] = minute
+            places[f"anthropic-ratelimit-{word}-{field}"] = minute
+            for period, window_s in _PERIODS_S.items():
+                name = f"x-ratelimit-{field}-{word}-{period}"
+                places[name] = (dimension, window_s, index)
+        for period, window_s in _PERIODS_S.items():
+            places[f"x-ratelimit-{field}-{period}"] = ("calls", window_s, index)
+        for name in (f"ratelimit-{field}", f"x-ratelimit-{field}"):
+            places[name] = ("calls", _UNKNOWN_S, index)
     return places
 
 
 _PLACES = _places()
-_MINUTE_S = 60.0
 _MEMBER = re.compile(r'[^,"]*(?:"[^"]*"[^,"]*)*')
 _PARAMETER = re.compile(r"(\w+)\s*=\s*\"?([\d.]+)\"?")
 
 
 def read_quotas(headers: Headers, now: float) -> tuple[Quota, ...]:
-    """Return each limit spoken of, at most one per dimension; empty if none is.
+    """Return each limit spoken of, at most one per dimension and period.
 
-    A `limit` is per minute; one whose period is stated and another, or is not to be
-    known, is left out, while what remains of it and its reset are told.
+    A `limit` whose period is not to be known is left out, while what remains of it and
+    its reset are told.
     """
-    told: dict[str, list[str | None]] = {}
+    told: dict[tuple[str, float], list[str | None]] = {}
     for name, value in headers.items():  # on every answer: one pass, few look-ups
         place = _PLACES.get(name.lower())
         if place is not None:
-            told.setdefault(place[0], [None, None, None])[place[1]] = value
+            values = told.setdefault(place[:2], [None, None, None])
+            values[place[2]] = value
     structured = headers.get("ratelimit")
     if not told and structured is None:
         return ()
-    found = {name: _quota(name, values, now) for name, values in told.items() if name}
+    three = told.pop(("calls", _UNKNOWN_S), None)
+    found = {key: _quota(key, values, now) for key, values in told.items()}
     if structured is not None:
         for quota in _read_structured(structured, headers.get("ratelimit-policy", "")):
-            found.setdefault(quota.dimension, quota)
-    if _THREE in told:
-        _, remaining, reset = told[_THREE]  # the period of the limit is not stated
-        found.setdefault("calls", _quota("calls", [None, remaining, reset], now))
+            found.setdefault((quota.dimension, quota.window_s), quota)
+    if three is not None and not any(name == "calls" for name, _ in found):
+        three[0] = None
+        found["calls", MINUTE_S] = _quota(("calls", MINUTE_S), three, now)
     return tuple(found.values())
 
 
-def _quota(dimension: str, values: list[str | None], now: float) -> Quota:
+def _quota(key: tuple[str, float], values: list[str | None], now: float) -> Quota:
     limit, remaining, reset = values
     return Quota(
-        dimension,
+        key[0],
         None if limit is None else number(limit),
         None if remaining is None else number(remaining),
         None if reset is None else reset_s(reset, now),
+        key[1],
     )
 
 
@@ -92,13 +110,14 @@ def _read_structured(text: str, policy_text: str) -> list[Quota]:
     found = []
     for name, state in _members(text):
         policy = policies.get(name, {})
-        per_minute = policy.get("w") == _MINUTE_S
+        window_s = policy.get("w") or 0.0
         found.append(
             Quota(
                 "tokens" if "token" in name else "calls",
-                policy.get("q") if per_minute else None,
+                policy.get("q") if window_s else None,
                 state.get("r"),
                 state.get("t"),
+                window_s or MINUTE_S,
             )
         )
     return found or _read_former(text)

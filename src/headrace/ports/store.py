@@ -1,4 +1,4 @@
-"""The contracts between the engine and the world; each has one conformance suite.
+"""What keeps jobs, and who reads along: the contracts of every store.
 
 Every method may be cancelled; a cancelled write has happened wholly or not at all.
 Every method of a store raises `StoreError` if the database fails; nothing is lost.
@@ -19,27 +19,11 @@ from headrace.jobs import (
     NewItem,
     NewJob,
     Recorded,
+    Spent,
+    Trouble,
 )
-from headrace.model import Call, Endpoint, Outcome, Reply
-
-
-class Provider(Protocol):
-    """Makes the calls of one kind."""
-
-    async def send(self, call: Call, endpoint: Endpoint) -> Reply:
-        """Make one attempt and translate what came back.
-
-        The caller limits the time. On cancellation the call is aborted and its
-        connection or process is closed.
-
-        Raises:
-            CallError: it failed; vendor errors never pass.
-        """
-        ...
-
-    async def close(self) -> None:
-        """Give back connections, threads and processes; idempotent."""
-        ...
+from headrace.model import Outcome
+from headrace.ports.cache import Cache
 
 
 class Intake(Protocol):
@@ -107,6 +91,28 @@ class Jobs(Protocol):
 
     async def attempts(self, job: int, seq: int) -> list[AttemptRecord]:
         """Return the failed tries and former outcomes of one item, oldest first."""
+        ...
+
+
+class Sums(Protocol):
+    """What adds up over the items of a job, or over jobs."""
+
+    async def troubles(self, job: int) -> list[Trouble]:
+        """Return the failed tries of a job by endpoint and code.
+
+        Of all generations; most frequent first, at most 100 kinds, maybe none.
+        """
+        ...
+
+    async def spent(self, tenant: str) -> Spent:
+        """Return what the jobs of a tenant have spent; removed jobs count no more."""
+        ...
+
+    async def queued(self, routes: Sequence[str] | None = None) -> int:
+        """Return how many items of these routes are queued, of all routes by default.
+
+        Items of jobs that are validating, paused or being cancelled count, too.
+        """
         ...
 
 
@@ -221,7 +227,8 @@ class Records(Protocol):
         Each is written only if this owner still holds the item in that generation; else
         it changes nothing and is absent from `Recorded.numbers`. The numbers of one job
         follow the order given. A job whose failure policy is met becomes `cancelling`,
-        one whose items have all ended `finalizing`.
+        one whose items have all ended `finalizing`. Tokens and cost of each written
+        outcome are added to its job; a later retry of the item keeps them there.
 
         Args:
             epoch: this owner.
@@ -233,6 +240,24 @@ class Records(Protocol):
 
     async def mark_rendered(self, job: int, rendered: Mapping[str, int]) -> None:
         """Remember what is certain of a job's output files."""
+        ...
+
+
+class Notes(Protocol):
+    """What processes have learnt, and want to find again."""
+
+    async def remember(self, notes: Mapping[str, bytes]) -> None:
+        """Write notes over older ones of the same names, all or none.
+
+        A note that nobody writes again for 30 days is forgotten.
+        """
+        ...
+
+    async def recall(self, prefix: str) -> dict[str, bytes]:
+        """Return the notes whose names begin with `prefix`, to the letter; may be empty.
+
+        An empty prefix gives all.
+        """
         ...
 
 
@@ -252,15 +277,46 @@ class Pulse(Protocol):
         ...
 
 
-class Store(Intake, Jobs, Control, Leases, Records, Protocol):
-    """Everything that must survive; the sum of the five contracts above."""
+class Store(Intake, Jobs, Sums, Control, Leases, Records, Notes, Protocol):
+    """Everything that must survive; the sum of the contracts above."""
 
     def pulse(self, epoch: int, lease_s: float) -> Pulse:
         """Return the heartbeat of an owner, with a connection of its own."""
         ...
 
+    def cache(self) -> Cache | None:
+        """Return the answers kept beside the jobs; None if there is no place for them.
+
+        It ends with the store, but must be closed before.
+        """
+        ...
+
     async def close(self) -> None:
         """Give back connections and threads; idempotent."""
+        ...
+
+
+class Learner(Protocol):
+    """Whoever learns something that the next process should know.
+
+    Names tell whose note it is, to the whole store: `limit/<address>`,
+    `rate/<address>/<model>/<dimension>`, `flow/<priority>/<tenant>`.
+    """
+
+    def notes(self) -> Mapping[str, bytes]:
+        """Return what has been learnt, by name; may be empty. Asked every 10 s."""
+        ...
+
+    def recall(self, notes: Mapping[str, bytes]) -> None:
+        """Take what former processes noted, once, before the first call.
+
+        Notes of others are among them, and are left alone. Taking a note twice does
+        no harm: if this raises, each is given again by itself.
+
+        Raises:
+            ValueError, TypeError, LookupError, MsgspecError: a note cannot be read; the
+                others count.
+        """
         ...
 
 

@@ -1,0 +1,37 @@
+"""The contracts between the engine and the world; each has one conformance suite."""
+
+from __future__ import annotations
+
+from headrace.ports.cache import Cache, CacheSize, Kept
+from headrace.ports.provider import Provider
+from headrace.ports.store import (
+    Control,
+    Intake,
+    Jobs,
+    Learner,
+    Leases,
+    Notes,
+    Pulse,
+    Records,
+    Sink,
+    Store,
+    Sums,
+)
+
+__all__ = [
+    "Cache",
+    "CacheSize",
+    "Control",
+    "Intake",
+    "Jobs",
+    "Kept",
+    "Learner",
+    "Leases",
+    "Notes",
+    "Provider",
+    "Pulse",
+    "Records",
+    "Sink",
+    "Store",
+    "Sums",
+]
