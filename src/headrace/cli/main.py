@@ -13,6 +13,7 @@ from headrace.cli.exits import Exit
 from headrace.cli.jobs import jobs, migrate
 from headrace.cli.provider import provider
 from headrace.cli.run import run
+from headrace.cli.simulate import simulate
 
 app = typer.Typer(
     add_completion=False,
@@ -25,6 +26,7 @@ app.command()(check)
 app.add_typer(jobs, name="jobs")
 app.command()(migrate)
 app.command()(provider)
+app.command()(simulate)
 
 
 def _version(wanted: bool) -> None:

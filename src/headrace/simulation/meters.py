@@ -1,4 +1,4 @@
-"""Three ways in which providers count calls or tokens per minute.
+"""The ways in which providers count calls or tokens per minute.
 
 Each meter is told the time. `charge` takes `cost` units or takes nothing and says how
 long to wait; `adjust` corrects a charge once the real cost is known.
@@ -14,7 +14,9 @@ WINDOW_S = 60.0
 _ROUNDING = 1e-9
 """Relative slack: sums of floats must not refuse the last unit."""
 
-RateModel = Literal["token_bucket", "sliding_log", "fixed_minute"]
+RateModel = Literal[
+    "token_bucket", "sliding_log", "fixed_minute", "slices_1s", "slices_10s"
+]
 
 
 class Charge:
@@ -142,19 +144,24 @@ class SlidingLog:
             self._used = 0.0
 
 
-class FixedMinute:
-    """Counts from zero at each full minute."""
+class FixedWindow:
+    """Counts from zero at each full minute, or at each full slice of one.
 
-    def __init__(self, limit: float) -> None:
+    A slice of `window_s` holds its part of the minute's limit.
+    """
+
+    def __init__(self, limit: float, window_s: float = WINDOW_S) -> None:
         self.limit = limit
-        self._minute = -math.inf
+        self._window_s = window_s
+        self._room = limit * window_s / WINDOW_S
+        self._number = -math.inf
         self._used = 0.0
 
     def wait_s(self, now: float, cost: float) -> float:
-        if cost > self.limit:
+        if cost > self._room:
             return math.inf
         self._turn(now)
-        if self._used + cost <= self.limit * (1 + _ROUNDING):
+        if self._used + cost <= self._room * (1 + _ROUNDING):
             return 0.0
         return self.reset_s(now)
 
@@ -165,21 +172,51 @@ class FixedMinute:
 
     def adjust(self, now: float, charge: Charge, cost: float) -> None:
         self._turn(now)
-        if charge.at_s // WINDOW_S == self._minute:
+        if charge.at_s // self._window_s == self._number:
             self._used += cost - charge.cost
             charge.cost = cost
 
     def remaining(self, now: float) -> float:
+        """Return what is left of the slice, told as if it were a minute's."""
         self._turn(now)
-        return max(0.0, self.limit - self._used)
+        return max(0.0, (self._room - self._used) * WINDOW_S / self._window_s)
 
     def reset_s(self, now: float) -> float:
-        return WINDOW_S - now % WINDOW_S
+        return self._window_s - now % self._window_s
 
     def _turn(self, now: float) -> None:
-        minute = now // WINDOW_S
-        if minute != self._minute:
-            self._minute, self._used = minute, 0.0
+        number = now // self._window_s
+        if number != self._number:
+            self._number, self._used = number, 0.0
+
+
+class Rise:
+    """Refuses calls that come much faster than a second ago.
+
+    Args:
+        per_s: calls by which a second may exceed the one before it.
+    """
+
+    def __init__(self, per_s: float) -> None:
+        self.per_s = per_s
+        self._second = -math.inf
+        self._count = 0
+        self._room = per_s
+
+    def wait_s(self, now: float) -> float:
+        """Return how long until one more call is allowed, 0.0 = now."""
+        second = now // 1.0
+        if second != self._second:
+            before = self._count if second == self._second + 1 else 0
+            self._second, self._count, self._room = second, 0, before + self.per_s
+        return 0.0 if self._count < self._room else second + 1.0 - now
+
+    def charge(self) -> None:
+        """Count a call that was let in."""
+        self._count += 1
+
+
+_WINDOWS_S = {"fixed_minute": WINDOW_S, "slices_1s": 1.0, "slices_10s": 10.0}
 
 
 def meter(model: RateModel, limit: float) -> Meter:
@@ -188,4 +225,4 @@ def meter(model: RateModel, limit: float) -> Meter:
         return TokenBucket(limit)
     if model == "sliding_log":
         return SlidingLog(limit)
-    return FixedMinute(limit)
+    return FixedWindow(limit, _WINDOWS_S[model])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args, get_type_hints
 
@@ -11,6 +11,14 @@ import msgspec
 import yaml
 
 from headrace.errors import ConfigError
+from headrace.simulation.conditions import (
+    Change,
+    FailureBursts,
+    Knee,
+    Others,
+    Stragglers,
+    within,
+)
 from headrace.simulation.distribution import parse_distribution
 from headrace.simulation.meters import RateModel
 
@@ -22,8 +30,8 @@ class SlowStart(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     factor: float
 
     def __post_init__(self) -> None:
-        _within("slow_start.for_s", self.for_s, 0, math.inf)
-        _within("slow_start.factor", self.factor, 0, math.inf)
+        within("slow_start.for_s", self.for_s, 0, math.inf)
+        within("slow_start.factor", self.factor, 0, math.inf)
 
 
 class Outage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -37,8 +45,8 @@ class Outage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     kind: Literal["refuse", "drop", "unavailable"] = "unavailable"
 
     def __post_init__(self) -> None:
-        _within("outages.from_s", self.from_s, 0, math.inf)
-        _within("outages.to_s", self.to_s, self.from_s, math.inf)
+        within("outages.from_s", self.from_s, 0, math.inf)
+        within("outages.to_s", self.to_s, self.from_s, math.inf)
 
 
 class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -48,6 +56,7 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         seed: same seed, same decisions for the n-th call.
         latency: seconds from arrival to the last byte, see `distribution`.
         error_latency: likewise for injected errors; None = as for answers.
+        refusal_s: seconds until a refusal is answered.
         cap: calls served at the same moment; `cap_mode` says what the next one meets.
         rpm: calls per minute; refused calls do not count.
         tpm: tokens per minute; input and `max_tokens`, or with `actual` what was used.
@@ -58,10 +67,17 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         drop_rate: share whose connection breaks, before or within the answer.
         hang_rate: share that is never answered.
         malformed_rate: share answered 200 with broken JSON.
+        knee: above how many calls at once everything takes longer.
+        stragglers: calls that take much longer than the others.
+        failure_bursts: failures that come together.
+        rise_per_s: calls by which a second may exceed the one before; more are refused.
+        others: other clients that use the same quota.
+        changes: what changes in the course of time, in order.
         down: an outage from now until it is set back to `none`.
         models: names that are known; empty = any.
         require_key: environment variable with the key that calls must bear.
         headers: send `x-ratelimit-*`.
+        headers_factor: what they say is so many times what holds.
         retry_after: send `Retry-After` where the wait is known.
         any_path: answer unknown paths like `/echo` instead of 404.
         max_ids: different item ids, and different bodies, that are counted; a change
@@ -74,6 +90,7 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     seed: int = 0
     latency: str = "constant:0.05"
     error_latency: str | None = None
+    refusal_s: float = 0.0
     cap: int | None = None
     cap_mode: Literal["refuse", "queue"] = "refuse"
     rpm: float | None = None
@@ -89,10 +106,17 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     malformed_rate: float = 0.0
     slow_start: SlowStart | None = None
     outages: tuple[Outage, ...] = ()
+    knee: Knee | None = None
+    stragglers: Stragglers | None = None
+    failure_bursts: FailureBursts | None = None
+    rise_per_s: float | None = None
+    others: Others | None = None
+    changes: tuple[Change, ...] = ()
     down: Literal["none", "drop", "unavailable"] = "none"
     models: tuple[str, ...] = ()
     require_key: str | None = None
     headers: bool = True
+    headers_factor: float = 1.0
     retry_after: bool = True
     any_path: bool = False
     max_ids: int = 2_000_000
@@ -101,30 +125,49 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         for key in ("latency", "error_latency", "output_tokens"):
             _distribution(key, getattr(self, key))
         for key in ("cap", "rpm", "tpm", "default_max_tokens"):
-            _within(key, getattr(self, key), 1, math.inf)
+            within(key, getattr(self, key), 1, math.inf)
         for key in ("error_rate", "drop_rate", "hang_rate", "malformed_rate"):
-            _within(key, getattr(self, key), 0, 1)
-        _within("max_ids", self.max_ids, 0, 100_000_000)
+            within(key, getattr(self, key), 0, 1)
+        within("max_ids", self.max_ids, 0, 100_000_000)
+        within("refusal_s", self.refusal_s, 0, math.inf)
+        within("rise_per_s", self.rise_per_s, 0.001, math.inf)
+        within("headers_factor", self.headers_factor, 0, 1000)
         for status, share in self.error_rates.items():
-            _within("a status of error_rates", status, 400, 599)
-            _within(f"error_rates.{status}", share, 0, 1)
+            within("a status of error_rates", status, 400, 599)
+            within(f"error_rates.{status}", share, 0, 1)
         total = self.failing_share
         if total > 1:
             raise ValueError(f"the rates of failure add up to {total:g}, more than 1")
+        self._check_changes()
+
+    def _check_changes(self) -> None:
+        last_s = 0.0
+        for change in self.changes:
+            if change.at_s < last_s:
+                raise ValueError(f"changes.at_s {change.at_s} is not >= {last_s:g}")
+            last_s = change.at_s
+        for _ in self.course():
+            pass  # each change is checked on top of those before it
+
+    def course(self) -> Iterator[tuple[float, Scenario]]:
+        """Give each change as its moment and all that holds from then on.
+
+        Raises:
+            ConfigError: a change sets what cannot be set, or not so.
+        """
+        changes = self.changes
+        now = msgspec.structs.replace(self, changes=()) if changes else self
+        for change in changes:
+            if "changes" in change.set:
+                raise ValueError("changes.set must not hold changes")
+            now = scenario_from(change.set, now)
+            yield change.at_s, now
 
     @property
     def failing_share(self) -> float:
         """Share of calls that do not get a good answer by chance."""
         by_status = self.error_rate + sum(self.error_rates.values())
         return by_status + self.drop_rate + self.hang_rate + self.malformed_rate
-
-
-def _within(key: str, value: float | None, least: float, most: float) -> None:
-    if value is not None and not (least <= value <= most and math.isfinite(value)):
-        limit = (
-            f"from {least:g} to {most:g}" if math.isfinite(most) else f">= {least:g}"
-        )
-        raise ValueError(f"{key} {value} is not {limit}")
 
 
 def _distribution(key: str, text: str | None) -> None:
@@ -159,13 +202,24 @@ def scenario_from(
 
 def _allowed_within(error: msgspec.ValidationError) -> str:
     """Return what is allowed, if a nested key or a word was unknown."""
-    for key, kind in (("outages", Outage), ("slow_start", SlowStart)):
+    for key, kind in _NESTED:
         if "unknown field" in str(error) and f"$.{key}" in str(error):
             return f"; allowed: {', '.join(kind.__struct_fields__)}"
     for key, hint in get_type_hints(Scenario).items():
         if "enum value" in str(error) and f"`$.{key}`" in str(error):
             return f"; allowed: {', '.join(get_args(hint))}"
     return ""
+
+
+_NESTED: tuple[tuple[str, type[msgspec.Struct]], ...] = (
+    ("outages", Outage),
+    ("slow_start", SlowStart),
+    ("knee", Knee),
+    ("stragglers", Stragglers),
+    ("failure_bursts", FailureBursts),
+    ("others", Others),
+    ("changes", Change),
+)
 
 
 def load_scenario(path: Path) -> Scenario:

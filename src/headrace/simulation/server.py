@@ -143,7 +143,7 @@ class SimulatedServer:
             return _refused(400, str(error))
         if scenario.require_key != self.upstream.scenario.require_key:
             return _refused(400, "require_key can only be set at the start.")
-        self.upstream.change(scenario)
+        self.upstream.change(self._clock.monotonic(), scenario)
         self._scenario_changed.set()
         return _json(msgspec.to_builtins(scenario))
 

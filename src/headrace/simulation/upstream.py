@@ -26,6 +26,7 @@ from headrace.simulation.chance import uniform
 from headrace.simulation.distribution import Constant, parse_distribution
 from headrace.simulation.quotas import Quotas, Refusal
 from headrace.simulation.scenario import Scenario, statuses
+from headrace.simulation.strain import burst_status, slowness
 from headrace.simulation.tally import Tally
 from headrace.simulation.visit import Answer, Fate, Headers, Phase, Visit
 
@@ -64,7 +65,8 @@ class Upstream:
         self._queue: deque[Visit] = deque()
         self.tally = Tally(scenario.max_ids)
         self._adopt(scenario)
-        self._quotas = Quotas(scenario)
+        self._quotas = Quotas(scenario, now)
+        self._course = deque(scenario.course())
 
     def _adopt(self, scenario: Scenario) -> None:
         self.scenario = scenario
@@ -79,6 +81,7 @@ class Upstream:
 
     def arrive(self, now: float, asked: Asked) -> Visit:
         """Decide what becomes of a request."""
+        self._follow_course(now)
         ask = understand(asked, any_path=self.scenario.any_path)
         counted = not (isinstance(ask, Ask) and ask.kind == "models")
         if counted:
@@ -99,6 +102,7 @@ class Upstream:
 
         For fates that send no whole answer, the body is empty or cut.
         """
+        self._follow_course(now)
         if visit.phase is Phase.SERVING and visit.ask.kind != "models":
             self._end(now, visit)
             self._tally_end(visit)
@@ -137,12 +141,24 @@ class Upstream:
 
     # Control
 
-    def change(self, scenario: Scenario) -> None:
+    def change(self, now: float, scenario: Scenario) -> None:
         """Behave differently from now on; limits that change start afresh."""
+        elapsed_s = now - self._start_s
+        course = [step for step in scenario.course() if step[0] > elapsed_s]
+        self._course = deque(course)
+        self._turn_to(now, scenario)
+
+    def _follow_course(self, now: float) -> None:
+        """Make the changes that are due."""
+        course = self._course
+        while course and course[0][0] <= now - self._start_s:
+            self._turn_to(now, course.popleft()[1])
+
+    def _turn_to(self, now: float, scenario: Scenario) -> None:
         old = self.scenario
         self._adopt(scenario)
         if _limits(old) != _limits(scenario):
-            self._quotas = Quotas(scenario)
+            self._quotas = Quotas(scenario, now)
         self._start_waiting()
 
     def reset(self) -> None:
@@ -179,6 +195,7 @@ class Upstream:
         visit.phase = Phase.OVER
         visit.status = status
         visit.error_body = body
+        visit.service_s = self.scenario.refusal_s
         return visit
 
     def _refuse_by_outage(self, now: float, visit: Visit) -> bool:
@@ -260,10 +277,16 @@ class Upstream:
             if u < up_to:
                 self._doom(visit, fate, status)
                 break
+        else:
+            if status := burst_status(self.scenario, now - self._start_s, number):
+                self._doom(visit, Fate.ERROR, status)
         if visit.fate is Fate.DROP_BEFORE and uniform(seed, number, 2) < 0.5:
             visit.fate = Fate.DROP_WITHIN
         lasting = self._error_latency if visit.fate is Fate.ERROR else self._latency
-        visit.service_s = lasting.at(uniform(seed, number)) * self._slowness(now)
+        visit.service_s = lasting.at(uniform(seed, number))
+        visit.service_s *= slowness(
+            self.scenario, now - self._start_s, number, self.tally.in_flight + 1
+        )
         if visit.fate is not Fate.ERROR:
             visit.output_tokens = self._output(visit.ask)
 
@@ -281,12 +304,6 @@ class Upstream:
             )
             if status == 429:
                 visit.retry_after_s = _INJECTED_RETRY_AFTER_S
-
-    def _slowness(self, now: float) -> float:
-        slow = self.scenario.slow_start
-        if slow is None or now - self._start_s >= slow.for_s:
-            return 1.0
-        return slow.factor
 
     def _output(self, ask: Ask) -> int:
         if ask.kind in ("embeddings", "echo"):
@@ -365,5 +382,12 @@ def _fates(scenario: Scenario) -> tuple[tuple[Fate, int, float], ...]:
     return tuple(found)
 
 
-def _limits(scenario: Scenario) -> tuple[float | None, float | None, str]:
-    return scenario.rpm, scenario.tpm, scenario.rate_model
+def _limits(scenario: Scenario) -> tuple[object, ...]:
+    return (
+        scenario.rpm,
+        scenario.tpm,
+        scenario.rate_model,
+        scenario.rise_per_s,
+        scenario.others,
+        scenario.headers_factor,
+    )
