@@ -17,7 +17,8 @@ HeadraceError
 │       ├── UnknownModel   the endpoint does not know the model or the path
 │       └── BadReply       answered, but not what was asked
 ├── Rejected               never sent
-│   └── LimitExceeded      the call costs more than its limit could ever hold
+│   ├── LimitExceeded      the call costs more than its limit could ever hold
+│   └── Unserved           no endpoint of the pool serves the call's model
 ├── JobError               NotFound, WrongState, LeaseLost, DuplicateItem
 ├── StoreError             database unreachable, locked, full or corrupt
 ├── OutputError            an output file cannot be written: OutputLocked, OutputClosed
@@ -176,6 +177,12 @@ class Rejected(HeadraceError):
 
 class LimitExceeded(Rejected):
     """The call costs more than its limit could ever hold."""
+
+
+class Unserved(Rejected):
+    """No endpoint of the pool serves the call's model."""
+
+    code = ErrorCode.UNKNOWN_MODEL
 
 
 class JobError(HeadraceError):

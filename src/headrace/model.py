@@ -134,6 +134,8 @@ class Call(msgspec.Struct, frozen=True):
     """Monotonic seconds after which an answer is of no use."""
     repeatable: bool = True
     """May it be sent again when it is unknown whether it was carried out?"""
+    affinity: str = ""
+    """Calls with the same one profit from the same endpoint; for `sticky` only."""
 
 
 class Reply(msgspec.Struct):

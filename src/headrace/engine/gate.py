@@ -23,6 +23,7 @@ from headrace.engine.site import LATENESS_S, Site
 from headrace.engine.ticket import Admission, Ticket
 from headrace.events import EndpointView, Listener
 from headrace.model import Call, Endpoint
+from headrace.policies.balance import Balancer
 from headrace.policies.breaker import Breaker
 
 
@@ -34,6 +35,7 @@ class Gate:
         clock: time and chance.
         listener: told of breakers that move.
         probe_timeout_s: how long a probe of a sick endpoint may take.
+        balancer: chooses among several endpoints.
 
     Invariant: calls in flight, calls started and tokens reserved never exceed the
     limits of an endpoint; each admission is settled exactly once.
@@ -45,6 +47,7 @@ class Gate:
         clock: Clock,
         listener: Listener,
         probe_timeout_s: float = 600.0,
+        balancer: Balancer | None = None,
     ) -> None:
         if not endpoints:
             raise ValueError("a gate needs at least one endpoint")
@@ -53,7 +56,7 @@ class Gate:
             for i, e in enumerate(endpoints)
         ]
         self.clock = clock
-        self.placement = Placement(self.sites, listener)
+        self.placement = Placement(self.sites, listener, balancer)
         self.waiting = 0
         self._lanes: dict[str, Lane] = {}
         self._only_lane: Lane | None = None
@@ -110,7 +113,7 @@ class Gate:
         """
         tokens = call.cost.tokens
         placement = self.placement
-        if tokens:
+        if tokens or placement.is_picky:
             placement.check_fits(call, tokens)
         if self._drained:
             raise Drained

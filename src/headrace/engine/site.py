@@ -8,6 +8,7 @@ from headrace.events import EndpointView
 from headrace.model import DEFAULT_IN_FLIGHT, Call, Endpoint, Limits, Quota, Usage
 from headrace.policies.breaker import Breaker
 from headrace.policies.concurrency import Fixed, InFlightLimit
+from headrace.policies.health import NO_LATENCY, NO_REFUSALS, SLOW_START_S, warmth
 from headrace.policies.rate import RateLimit, build_rate
 from headrace.policies.retry import RetryBudget
 
@@ -35,12 +36,17 @@ class Site:
         "endpoint",
         "in_flight",
         "index",
+        "is_draining",
+        "latency",
         "limit",
+        "models",
         "pauses",
         "peak",
         "quotas",
         "rate",
+        "refusals",
         "throttles",
+        "warm_at",
     )
 
     def __init__(self, index: int, endpoint: Endpoint, breaker: Breaker) -> None:
@@ -58,6 +64,29 @@ class Site:
         self.pauses: dict[str, float] = {}
         self.throttles = 0
         self.quotas: tuple[Quota, ...] = ()
+        self.latency = NO_LATENCY
+        self.refusals = NO_REFUSALS
+        self.models = frozenset(endpoint.models)
+        self.is_draining = False
+        """Does no call start here any more?"""
+        self.warm_at = 0.0
+        """When its slow start is over."""
+
+    # ---- health
+
+    def serves(self, model: str) -> bool:
+        """May calls of `model` go here? Those that name no model may go anywhere."""
+        return not self.models or not model or model in self.models
+
+    def warm_up(self, now: float) -> None:
+        """Begin with few calls: it is new, or was sick."""
+        self.warm_at = now + SLOW_START_S
+
+    def warmth(self, now: float) -> float:
+        """Return the share of its weight and slots that it has now, 0.1 to 1."""
+        if now >= self.warm_at:
+            return 1.0
+        return warmth(SLOW_START_S - (self.warm_at - now))
 
     # ---- rates: all that is known of them stands behind these
 
