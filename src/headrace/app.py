@@ -30,6 +30,7 @@ from headrace.model import (
     Retry,
     Trace,
 )
+from headrace.policies.balance import balancer_named
 from headrace.ports import Provider
 from headrace.providers.dialects import Dialect, dialect_named
 from headrace.providers.functions.coroutine import CoroutineProvider
@@ -151,10 +152,17 @@ def build(
     retry: Retry,
     timeout_s: float,
     tools: RouteTools,
+    strategy: str = "headroom",
 ) -> Built:
-    """Wire one route: the layers around its provider, outermost first."""
+    """Wire one route: the layers around its provider, outermost first.
+
+    Raises:
+        ConfigError: an unknown strategy.
+        ValueError: two endpoints of one name or one address.
+    """
     clock = tools.clock
-    gate = Gate(endpoints, clock, tools.listener, probe_timeout_s=timeout_s)
+    balancer = balancer_named(strategy)
+    gate = Gate(endpoints, clock, tools.listener, timeout_s, balancer)
     crew = Crew(gate.capacity + gate.capacity // 8 + 8)
     deadlines = Deadlines()
     retry_tools = RetryTools(gate, deadlines, clock, crew, tools.listener, tools.vigil)

@@ -45,6 +45,8 @@ class Placement:
         """From now on calls go to these sites, at least one."""
         self.sites = sites
         self._only = sites[0] if len(sites) == 1 else None
+        self.has_choice = self._only is None
+        """Is there more than one endpoint?"""
         self.is_picky = any(site.models for site in sites)
         """Are there models that not every endpoint serves?"""
         self._note_health()

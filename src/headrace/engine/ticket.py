@@ -85,7 +85,10 @@ class Ticket(msgspec.Struct, eq=False):
             site.quotas = quotas
         site.throttles = 0
         site.refusals = NO_REFUSALS
-        site.latency = site.latency.answered(now, now - self.started_at)
+        duration_s = now - self.started_at
+        # With one endpoint there is nothing to compare: its peak is enough.
+        if self.gate.placement.has_choice or duration_s > site.latency.peak_s:
+            site.latency = site.latency.answered(now, duration_s)
         site.budget = site.budget.deposit()
         before = site.breaker
         if before.state == "closed":

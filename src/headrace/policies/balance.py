@@ -119,9 +119,9 @@ class Headroom(_Plain, frozen=True, gc=False):
         if len(candidates) == 1:
             return Headroom(turn), 0
         drawn = _drawn(candidates, ask.u)
-        learnt = all(c.is_learnt and c.rate_headroom >= 1.0 for c in drawn)
         fastest_s = _fastest(drawn)
-        score = _quickness(fastest_s) if learnt else _room(fastest_s)
+        is_stated = [1 for c in drawn if not c.is_learnt or c.rate_headroom < 1.0]
+        score = _room(fastest_s) if is_stated else _quickness(fastest_s)
         place = _best(drawn, score, turn)
         if place is not None and drawn is not candidates:
             place = candidates.index(drawn[place])
@@ -358,7 +358,7 @@ def _best(candidates: Sequence[Candidate], score: _Score, turn: int) -> int | No
 
 def _fastest(candidates: Sequence[Candidate]) -> float:
     """Return the least latency that is known; 0.0 if none is."""
-    return min((c.latency_s for c in candidates if c.latency_s), default=0.0)
+    return min([c.latency_s for c in candidates if c.latency_s], default=0.0)
 
 
 def _two(count: int, u: float) -> tuple[int, int]:
