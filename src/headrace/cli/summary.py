@@ -10,7 +10,7 @@ from headrace.cli import words
 from headrace.cli.showing import BINDINGS
 from headrace.insight.attribution import MEANINGS, Binding
 from headrace.insight.tally import Tally
-from headrace.jobs import JOB_ENDS, Counts, Job, JobState
+from headrace.jobs import JOB_ENDS, Counts, Job
 
 _QUANTILES = (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))
 _LOST = ("failed", "cancelled", "expired", "skipped")
@@ -45,11 +45,8 @@ class Summary(msgspec.Struct, frozen=True):
 def summary_lines(summary: Summary) -> list[str]:
     """Return the summary for people, line by line."""
     job, tally = summary.job, summary.tally
-    is_paused = job.state is JobState.PAUSED
-    state = str(job.state) if summary.is_over or is_paused else "interrupted"
+    state = str(job.state) if summary.is_over else "interrupted"
     rows = [_row(state, _outcomes(job.counts))]
-    if is_paused and job.pause_reason:
-        rows.append(_row("because", words.one_line(job.pause_reason, 160)))
     if summary.bad_lines:
         rows.append(_row("left out", words.plural(summary.bad_lines, "bad line")))
     rows += failure_rows(tally)
@@ -190,9 +187,6 @@ def _places(summary: Summary) -> list[str]:
 
 def _next(summary: Summary) -> list[str]:
     job = summary.job
-    if job.state is JobState.PAUSED:
-        resume = f"headrace jobs resume {job.id} --store {words.address(summary.store)}"
-        return [_row("next", f"{resume}, then the same command again, goes on")]
     if not summary.is_over:
         return [_row("next", "run the same command again to go on")]
     if not summary.lost:
