@@ -15,14 +15,14 @@ from headrace.engine.attempt import attempting
 from headrace.engine.budgeting import Ledger, Money, Till, budgeting
 from headrace.engine.caching import Caching, Keeping, KeyOf, caching
 from headrace.engine.callkeys import function_key_of, function_name, http_key_of
-from headrace.engine.crew import Crew
+from headrace.engine.crew import Crew, workers_for
 from headrace.engine.deadlines import Deadlines
 from headrace.engine.direct import DirectTools, Sleeper
-from headrace.engine.dispatcher import Served
 from headrace.engine.gate import Gate
 from headrace.engine.hedging import HedgeTools, Streams, hedging
 from headrace.engine.layers import stack
 from headrace.engine.retrying import RetryTools, limiting, retrying
+from headrace.engine.served import Served
 from headrace.engine.vigil import Vigil
 from headrace.errors import BadReply, ConfigError
 from headrace.events import Event, Listener
@@ -149,7 +149,8 @@ def build(
         load=CpuLoad().share,
         balancer=balancer_named(terms.strategy),
     )
-    crew = Crew(gate.capacity + gate.capacity // 8 + 8)
+    crew = Crew(workers_for(gate.capacity))
+    gate.capacity_moved = crew.follow
     deadlines = Deadlines()
     trying = attempting(gate, provider, deadlines, timeout_s)
     if terms.money.is_counted:
