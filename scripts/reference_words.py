@@ -119,6 +119,11 @@ CODE_WORDS = {
         "The job ended early by its failure policy; the item never ran.",
         "Mend what failed, then `headrace jobs retry`.",
     ),
+    ErrorCode.BUDGET_SPENT: (
+        "What is left of a budget does not pay for the call, which was not sent. Only in "
+        "memory and of direct calls; a job is paused instead.",
+        "A larger budget.",
+    ),
 }
 """By error code: what it means, and what to do next."""
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
-from headrace.app import Built, RouteTools, build
-from headrace.engine.caching import Keeping
+from headrace.app import Built, RouteTools, Terms, build
+from headrace.engine.budgeting import Ledger
 from headrace.engine.outcomes import failed, succeeded
 from headrace.errors import CallError, Rejected
 from headrace.events import Event
@@ -110,12 +110,13 @@ def a_bench(
     endpoints: tuple[Endpoint, ...] | None = None,
     retry: Retry = Retry(),
     timeout_s: float = 60.0,
-    keeping: Keeping | None = None,
+    terms: Terms = Terms(),
+    ledger: Ledger | None = None,
 ) -> Bench:
     """Build an engine around `answer`; call it inside a virtual loop."""
     events: list[Event] = []
     provider = Scripted(answer)
-    tools = RouteTools(VirtualClock(), events.append)
+    tools = RouteTools(VirtualClock(), events.append, ledger=ledger)
     pool = endpoints or (Endpoint("one", limits=limits),)
-    built = build(provider, pool, retry, timeout_s, tools, keeping)
+    built = build(provider, pool, retry, timeout_s, tools, terms)
     return Bench(built, provider, events)

@@ -9,8 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from headrace.app import FunctionRoute, HttpRoute
-    from headrace.durable import Headrace, Item, JobHandle, open
+    from headrace.durable import Headrace, open
     from headrace.errors import (
         CallError,
         ConfigError,
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
         TransientError,
     )
     from headrace.events import Progress
+    from headrace.jobhandle import JobHandle
     from headrace.jobs import Job
     from headrace.library import run, stream
     from headrace.model import (
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
         Retry,
         Usage,
     )
+    from headrace.payloads import Item
+    from headrace.routes import FunctionRoute, HttpRoute
     from headrace.wire import HttpRequest
 
 __all__ = [
@@ -66,15 +68,15 @@ _HOMES = {
     "CallError": "headrace.errors",
     "ConfigError": "headrace.errors",
     "Endpoint": "headrace.model",
-    "FunctionRoute": "headrace.app",
+    "FunctionRoute": "headrace.routes",
     "Headrace": "headrace.durable",
     "HeadraceError": "headrace.errors",
     "HttpRequest": "headrace.wire",
-    "HttpRoute": "headrace.app",
-    "Item": "headrace.durable",
+    "HttpRoute": "headrace.routes",
+    "Item": "headrace.payloads",
     "ItemState": "headrace.model",
     "Job": "headrace.jobs",
-    "JobHandle": "headrace.durable",
+    "JobHandle": "headrace.jobhandle",
     "Limits": "headrace.model",
     "Outcome": "headrace.model",
     "PermanentError": "headrace.errors",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
@@ -12,16 +12,19 @@ from headrace.caches.memory import MemoryCache
 from headrace.caches.opening import open_cache
 from headrace.clock import Clock
 from headrace.engine.attempt import attempting
+from headrace.engine.budgeting import Ledger, Money, Till, budgeting
 from headrace.engine.caching import Caching, Keeping, KeyOf, caching
 from headrace.engine.callkeys import function_key_of, function_name, http_key_of
 from headrace.engine.crew import Crew
 from headrace.engine.deadlines import Deadlines
+from headrace.engine.direct import DirectTools, Sleeper
 from headrace.engine.dispatcher import Served
 from headrace.engine.gate import Gate
+from headrace.engine.hedging import HedgeTools, Streams, hedging
 from headrace.engine.layers import stack
 from headrace.engine.retrying import RetryTools, limiting, retrying
 from headrace.engine.vigil import Vigil
-from headrace.errors import BadReply
+from headrace.errors import BadReply, ConfigError
 from headrace.events import Event, Listener
 from headrace.jobs import Flow, Leased
 from headrace.model import (
@@ -30,7 +33,6 @@ from headrace.model import (
     Cost,
     Endpoint,
     Handler,
-    Limits,
     Retry,
     Trace,
     with_token_accounting,
@@ -41,73 +43,10 @@ from headrace.providers.functions.coroutine import CoroutineProvider
 from headrace.providers.functions.process import ProcessProvider
 from headrace.providers.functions.thread import ThreadProvider
 from headrace.providers.http import HttpProvider
+from headrace.routes import Backend, FunctionRoute, HttpRoute, Keys
 from headrace.telemetry.resources import CpuLoad
-from headrace.terms import Budget, CacheRules, Fallback, Hedge, Price
+from headrace.terms import CacheRules, Hedge
 from headrace.wire import decode_request
-
-Backend = Literal["auto", "coroutine", "thread", "process"]
-"""Where a user's function runs; `auto`: a coroutine in the loop, else a thread."""
-
-Keys = Callable[[Endpoint], str | None]
-"""Gives an endpoint's key from where it is kept; never from a store."""
-
-
-class HttpRoute(msgspec.Struct, frozen=True):
-    """A pool of HTTP endpoints that answer the same calls.
-
-    Args:
-        name: jobs name it.
-        endpoints: at least one.
-        dialect: `openai`, `anthropic`, `azure` or `http`.
-        retry: how often a call is tried.
-        timeout_s: time limit of one attempt.
-        strategy: which endpoint gets a call, one of `STRATEGIES`.
-        fallbacks: which model is asked where another has failed for good.
-        prices: of models, for budgets; an endpoint's own go before.
-        budget: of each job.
-        tenant_budget: of all jobs of a tenant together.
-        cache: how answers are kept; None = not.
-        hedge: when a slow call is made twice; None = never.
-        max_waiting: calls that may wait at the gate; more are refused.
-    """
-
-    name: str
-    endpoints: tuple[Endpoint, ...]
-    dialect: str = "openai"
-    retry: Retry = Retry()
-    timeout_s: float = 600.0
-    strategy: str = "headroom"
-    fallbacks: tuple[Fallback, ...] = ()
-    prices: tuple[Price, ...] = ()
-    budget: Budget | None = None
-    tenant_budget: Budget | None = None
-    cache: CacheRules | None = None
-    hedge: Hedge | None = None
-    max_waiting: int | None = None
-
-
-class FunctionRoute(msgspec.Struct, frozen=True):
-    """A function of the user's that answers calls.
-
-    Args:
-        name: jobs name it.
-        function: takes one argument; for a process also `module:function`.
-        backend: where it runs.
-        limits: how many at once, how many a minute.
-        retry: how often a call is tried.
-        timeout_s: time limit of one attempt.
-        tokens: estimates the tokens of an argument, for `Limits.tokens_per_minute`.
-        cache: how answers are kept; None = not.
-    """
-
-    name: str
-    function: Callable[[Any], Any] | str
-    backend: Backend = "auto"
-    limits: Limits = Limits()
-    retry: Retry = Retry()
-    timeout_s: float = 600.0
-    tokens: Callable[[Any], int] | None = None
-    cache: CacheRules | None = None
 
 
 class RouteTools(msgspec.Struct, frozen=True):
@@ -119,12 +58,30 @@ class RouteTools(msgspec.Struct, frozen=True):
     """Watches the upstream; None: each failure is its item's own."""
     caching: Caching | None = None
     """Where answers are kept, for routes that ask for it; closed by who made it."""
+    ledger: Ledger | None = None
+    """Knows what was spent before; None: nothing was."""
 
     def keeping(self, rules: CacheRules | None, key_of: KeyOf) -> Keeping | None:
         """Return how a route keeps its answers; None if it keeps none."""
         if self.caching is None or rules is None or rules.ttl_s == 0:
             return None
         return Keeping(self.caching, rules, key_of)
+
+
+def _never(_call: Call) -> bool:
+    return False
+
+
+class Terms(msgspec.Struct, frozen=True):
+    """What a route asks for beyond tries and time limits."""
+
+    money: Money = Money()
+    hedge: Hedge | None = None
+    """None: no call is made twice."""
+    streams: Streams = _never
+    """Does a call ask for an answer in chunks?"""
+    keeping: Keeping | None = None
+    """None: no answer is kept."""
 
 
 class Built(msgspec.Struct, frozen=True):
@@ -135,6 +92,7 @@ class Built(msgspec.Struct, frozen=True):
     crew: Crew
     provider: Provider
     deadlines: Deadlines
+    direct: DirectTools
 
     async def close(self) -> None:
         """Give everything back; idempotent."""
@@ -156,6 +114,10 @@ class BuiltRoute(msgspec.Struct, frozen=True):
     def crew(self) -> Crew:
         return self.built.crew
 
+    @property
+    def direct(self) -> DirectTools:
+        return self.built.direct
+
     async def close(self) -> None:
         """Give everything back; idempotent."""
         await self.built.close()
@@ -167,7 +129,7 @@ def build(
     retry: Retry,
     timeout_s: float,
     tools: RouteTools,
-    keeping: Keeping | None = None,
+    terms: Terms = Terms(),
 ) -> Built:
     """Wire one route: the layers around its provider, outermost first."""
     clock = tools.clock
@@ -180,21 +142,34 @@ def build(
     )
     crew = Crew(gate.capacity + gate.capacity // 8 + 8)
     deadlines = Deadlines()
-    retry_tools = RetryTools(gate, deadlines, clock, crew, tools.listener, tools.vigil)
-    handler = stack(
-        attempting(gate, provider, deadlines, timeout_s),
-        caching(keeping, crew, deadlines, clock),
-        limiting(retry.total_s, deadlines, clock),
-        retrying(retry, retry_tools),
-    )
-    return Built(handler, gate, crew, provider, deadlines)
+    trying = attempting(gate, provider, deadlines, timeout_s)
+    if terms.money.is_counted:
+        till = Till(terms.money, endpoints, tools.ledger)
+        trying = stack(trying, budgeting(till))
+    if terms.hedge is not None:
+        hedge_tools = HedgeTools(gate, clock, terms.streams)
+        trying = stack(trying, hedging(terms.hedge, hedge_tools))
+
+    def around(retry_tools: RetryTools) -> Handler:
+        return stack(
+            trying,
+            caching(terms.keeping, crew, deadlines, clock),
+            limiting(retry.total_s, deadlines, clock),
+            retrying(retry, retry_tools),
+        )
+
+    listener = tools.listener
+    handler = around(RetryTools(gate, deadlines, clock, crew, listener, tools.vigil))
+    direct = around(RetryTools(gate, deadlines, clock, Sleeper(clock), listener))
+    direct_tools = DirectTools(direct, deadlines)
+    return Built(handler, gate, crew, provider, deadlines, direct_tools)
 
 
 def build_http_route(route: HttpRoute, keys: Keys, tools: RouteTools) -> BuiltRoute:
     """Build a route to HTTP endpoints.
 
     Raises:
-        ConfigError: an unknown dialect or a bad address.
+        ConfigError: an unknown dialect, a bad address, or money that cannot be counted.
     """
     dialect = dialect_named(route.dialect)
     provider = HttpProvider(dialect, keys)
@@ -203,8 +178,13 @@ def build_http_route(route: HttpRoute, keys: Keys, tools: RouteTools) -> BuiltRo
         for e in route.endpoints
     )
     key_of = http_key_of(route.dialect, endpoints, dialect.streams)
-    keeping = tools.keeping(route.cache, key_of)
-    built = build(provider, endpoints, route.retry, route.timeout_s, tools, keeping)
+    terms = Terms(
+        money_of(route),
+        route.hedge,
+        lambda call: dialect.streams(call.payload),
+        tools.keeping(route.cache, key_of),
+    )
+    built = build(provider, endpoints, route.retry, route.timeout_s, tools, terms)
 
     def make_call(lease: Leased, flow: Flow) -> Call:
         return _http_call(dialect, lease, flow, tools.clock)
@@ -221,6 +201,27 @@ def _with_limit_found(endpoint: Endpoint) -> Endpoint:
     return msgspec.structs.replace(endpoint, limits=limits)
 
 
+def money_of(route: HttpRoute) -> Money:
+    """Return what the calls of a route cost and may cost.
+
+    Raises:
+        ConfigError: nobody would count it.
+    """
+    own = {e.name: e.prices for e in route.endpoints if e.prices}
+    money = Money(route.prices, route.budget, route.tenant_budget, own)
+    if route.dialect == "http" and money.is_counted:
+        raise ConfigError(
+            f"route {route.name}: given prices or a budget with the dialect http, which "
+            "knows of no tokens; allowed with openai, anthropic and azure"
+        )
+    if money.counts_usd and not (money.prices or own):
+        raise ConfigError(
+            f"route {route.name}: given a budget in US dollars and no price; state one "
+            "for each model, or one for all"
+        )
+    return money
+
+
 def build_function_route(route: FunctionRoute, tools: RouteTools) -> BuiltRoute:
     """Build a route to a function; payloads and results are JSON in the store.
 
@@ -234,7 +235,14 @@ def build_function_route(route: FunctionRoute, tools: RouteTools) -> BuiltRoute:
     if route.cache is not None:
         key_of = function_key_of(function_name(route.function))
         keeping = tools.keeping(route.cache, key_of)
-    built = build(provider, (endpoint,), route.retry, route.timeout_s, tools, keeping)
+    built = build(
+        provider,
+        (endpoint,),
+        route.retry,
+        route.timeout_s,
+        tools,
+        Terms(keeping=keeping),
+    )
     tokens = route.tokens
 
     def make_call(lease: Leased, flow: Flow) -> Call:
@@ -317,6 +325,8 @@ def _call(  # a call has that many sides
         priority=flow.priority,
         cost=cost,
         deadline=deadline,
+        job=lease.job,
+        tenant=flow.tenant,
     )
 
 

@@ -5,53 +5,47 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import (
-    AsyncGenerator,
-    AsyncIterable,
-    AsyncIterator,
-    Iterable,
     Mapping,
     Sequence,
 )
 from types import TracebackType
 from typing import Any
 
-import msgspec
-
 from headrace.app import (
     BuiltRoute,
-    FunctionRoute,
-    HttpRoute,
     RouteTools,
     build_function_route,
     build_http_route,
 )
 from headrace.clock import Clock, SystemClock
+from headrace.engine.budgeting import StoreLedger
+from headrace.engine.direct import answer
 from headrace.engine.session import Session, SessionTools
 from headrace.engine.shutdown import Shutdown
 from headrace.engine.vigil import Vigil
 from headrace.errors import ConfigError, NotFound
 from headrace.events import Event, JobMoved, TryFailed
-from headrace.jobs import JOB_ENDS, FailurePolicy, Job, NewItem, NewJob
+from headrace.jobhandle import JobHandle
+from headrace.jobs import (
+    FailurePolicy,
+    Flow,
+    Job,
+    Leased,
+    NewItem,
+    NewJob,
+)
 from headrace.model import Endpoint, Outcome, Priority
+from headrace.payloads import Payloads, each, new_item
 from headrace.ports import Store
+from headrace.routes import FunctionRoute, HttpRoute
 from headrace.stores.opening import open_store
-from headrace.wire import HttpRequest, encode_request
 
 _BATCH = 2_000
-_PAGE = 500
 _LOOK_S = 1.0
 """How often a watcher looks for what other processes did."""
 
 
-class Item(msgspec.Struct, frozen=True):
-    """A payload with the user's own name for it."""
-
-    payload: Any
-    custom_id: str
-
-
 Route = HttpRoute | FunctionRoute
-Payloads = Iterable[Any] | AsyncIterable[Any]
 
 
 class Headrace:
@@ -67,7 +61,8 @@ class Headrace:
             raise ConfigError("two routes bear the same name")
         self._clock = clock
         self._shutdown = Shutdown()
-        self._built: list[BuiltRoute] = []
+        self._served: dict[str, BuiltRoute] = {}
+        self._calls = 0
         self._session: Session | None = None
         self._working: asyncio.Task[None] | None = None
         self._bell = asyncio.Event()
@@ -88,15 +83,18 @@ class Headrace:
         for name, route in self._routes.items():
             if isinstance(route, HttpRoute):
                 vigils[name] = Vigil(self._clock)
-                watched = RouteTools(self._clock, self._hear, vigils[name])
-                self._built.append(build_http_route(route, key_of, watched))
+                ledger = StoreLedger(self.store)
+                watched = RouteTools(
+                    self._clock, self._hear, vigils[name], ledger=ledger
+                )
+                self._served[name] = build_http_route(route, key_of, watched)
             else:
-                self._built.append(build_function_route(route, tools))
-        if self._built:
+                self._served[name] = build_function_route(route, tools)
+        if self._served:
             session_tools = SessionTools(
                 self.store, self._clock, self, self._hear, self._shutdown, vigils
             )
-            served = [built.served for built in self._built]
+            served = [built.served for built in self._served.values()]
             self._session = Session(served, session_tools)
             self._working = asyncio.create_task(self._session.run())
 
@@ -115,7 +113,7 @@ class Headrace:
                 if error is None and self._working.exception() is not None:
                     await self._working
         finally:
-            for built in self._built:
+            for built in self._served.values():
                 await built.close()
             await self.store.close()
 
@@ -169,6 +167,47 @@ class Headrace:
             self.look()
         return JobHandle(self, job)
 
+    async def call(
+        self,
+        payload: Any,
+        route: str,
+        *,
+        priority: str = "high",
+        tenant: str = "",
+        deadline_s: float | None = None,
+    ) -> Outcome:
+        """Make one call at once and return its outcome; the store never sees it.
+
+        It goes through the same gate and layers as the items of jobs, and spends no
+        job's budget. A failure is an outcome, not an exception; its `value` is what a
+        function returned, or bytes over HTTP.
+
+        Args:
+            payload: as one of `submit`.
+            route: one that this process serves.
+            priority: low, normal, high or urgent.
+            tenant: shares fairly with others, and with the jobs of this one.
+            deadline_s: seconds after which it expires, waits and tries included, > 0.
+
+        Raises:
+            ConfigError: this process does not serve the route.
+            ValueError, TypeError: an argument or the payload is refused.
+        """
+        built = self._served.get(route)
+        if built is None:
+            known = ", ".join(sorted(self._served)) or "none"
+            raise ConfigError(
+                f"route: given {route!r}, allowed are those served: {known}"
+            )
+        if deadline_s is not None and not deadline_s > 0:
+            raise ValueError(f"deadline_s {deadline_s} is not above 0")
+        self._calls += 1
+        item = new_item(payload, self._calls)
+        lease = Leased(0, 0, self._calls, item.custom_id, 0, 0, item.payload)
+        flow = Flow(0, "call", route, Priority.parse(priority), tenant, deadline_s)
+        call = built.served.make_call(lease, flow)
+        return await answer(built.direct, call, item.custom_id, deadline_s)
+
     async def job(self, ref: str) -> JobHandle:
         """Return the job with that id or name.
 
@@ -188,8 +227,8 @@ class Headrace:
     async def _fill(self, job: Job, items: Payloads) -> None:
         batch: list[NewItem] = []
         index = 0
-        async for item in _each(items):
-            batch.append(_new_item(item, index))
+        async for item in each(items):
+            batch.append(new_item(item, index))
             index += 1
             if len(batch) == _BATCH:
                 await self.store.add(job.number, batch)
@@ -234,91 +273,6 @@ class Headrace:
             timer.cancel()
 
 
-class JobHandle:
-    """One job, to watch and to steer."""
-
-    def __init__(self, home: Headrace, job: Job) -> None:
-        self._home = home
-        self.job = job
-        """As it was when last looked at; `refresh` looks again."""
-
-    @property
-    def id(self) -> str:
-        return self.job.id
-
-    async def refresh(self) -> Job:
-        """Look at the job again.
-
-        Raises:
-            NotFound: it has been removed.
-        """
-        job = await self._home.store.job(self.job.number)
-        if job is None:
-            raise NotFound(f"job {self.id} has been removed")
-        self.job = job
-        return job
-
-    async def progress(self) -> AsyncGenerator[Job, None]:
-        """Yield the job now and whenever it has changed, until it has ended."""
-        seen = -1
-        while True:
-            job = await self.refresh()
-            if job.version != seen:
-                seen = job.version
-                yield job
-            if job.state in JOB_ENDS:
-                return
-            await self._home.wait_change()
-
-    async def outcomes(self, after: int = 0) -> AsyncGenerator[Outcome, None]:
-        """Yield outcomes in the order they were recorded, until the job has ended.
-
-        Args:
-            after: `Outcome.number` to go on after; nothing is skipped or seen twice.
-        """
-        while True:
-            ended = (await self.refresh()).state in JOB_ENDS
-            page = await self._home.store.outcomes(self.job.number, after, _PAGE)
-            for outcome in page:
-                yield outcome
-            if page:
-                after = page[-1].number
-            elif ended:
-                return
-            else:
-                await self._home.wait_change()
-
-    async def wait(self) -> Job:
-        """Wait until the job has ended; return it."""
-        async for _ in self.progress():
-            pass
-        return self.job
-
-    async def cancel(self) -> Job:
-        """Cancel what has not ended; what has, stays."""
-        self.job = await self._home.store.cancel(self.job.number)
-        while await self._home.store.sweep():
-            pass
-        return self.job
-
-    async def pause(self, reason: str = "operator") -> Job:
-        """Start no more of its items."""
-        self.job = await self._home.store.pause(self.job.number, reason)
-        return self.job
-
-    async def resume(self) -> Job:
-        """Go on with a paused job."""
-        self.job = await self._home.store.resume(self.job.number)
-        self._home.look()
-        return self.job
-
-    async def retry(self) -> int:
-        """Run what failed, expired or was cancelled again; return how many items."""
-        count = await self._home.store.retry(self.job.number)
-        self._home.look()
-        return count
-
-
 def open(
     where: str | os.PathLike[str] = "headrace.db",
     routes: Sequence[Route] = (),
@@ -354,25 +308,3 @@ def key_of(endpoint: Endpoint) -> str | None:
             f"{endpoint.key_env}, which is not set"
         )
     return key
-
-
-async def _each(items: Payloads) -> AsyncIterator[Any]:
-    if isinstance(items, AsyncIterable):
-        async for item in items:
-            yield item
-    else:
-        for item in items:
-            yield item
-
-
-def _new_item(item: Any, index: int) -> NewItem:
-    custom_id = str(index)
-    if isinstance(item, Item):
-        item, custom_id = item.payload, item.custom_id
-    if isinstance(item, Mapping) and "url" in item and "body" in item:
-        custom_id = str(item.get("custom_id", custom_id))
-        body = msgspec.json.encode(item["body"])
-        item = HttpRequest(item["url"], body, item.get("method", "POST"))
-    if isinstance(item, HttpRequest):
-        return NewItem(custom_id, encode_request(item))
-    return NewItem(custom_id, msgspec.json.encode(item))

@@ -17,7 +17,8 @@ HeadraceError
 │       ├── UnknownModel   the endpoint does not know the model or the path
 │       └── BadReply       answered, but not what was asked
 ├── Rejected               never sent
-│   └── LimitExceeded      the call costs more than its limit could ever hold
+│   ├── LimitExceeded      the call costs more than its limit could ever hold
+│   └── BudgetSpent        what is left of a budget does not pay for the call
 ├── JobError               NotFound, WrongState, LeaseLost, DuplicateItem
 ├── StoreError             database unreachable, locked, full or corrupt
 ├── OutputError            an output file cannot be written: OutputLocked, OutputClosed
@@ -53,6 +54,7 @@ class ErrorCode(StrEnum):
     CANCELLED = "batch_cancelled"
     EXPIRED = "batch_expired"
     SKIPPED = "skipped"
+    BUDGET_SPENT = "budget_spent"
 
 
 class HeadraceError(Exception):
@@ -179,6 +181,15 @@ class Rejected(HeadraceError):
 
 class LimitExceeded(Rejected):
     """The call costs more than its limit could ever hold."""
+
+
+class BudgetSpent(Rejected):
+    """What is left of a budget does not pay for the call, or nobody knows its price.
+
+    The message says which budget, how much of it is spent, and what to do.
+    """
+
+    code = ErrorCode.BUDGET_SPENT
 
 
 class JobError(HeadraceError):

@@ -103,6 +103,8 @@ class Progress(msgspec.Struct, frozen=True):
     endpoints: tuple[EndpointView, ...] = ()
     cache: CacheStatistics | None = None
     """None without a cache."""
+    cost_usd: Decimal | None = None
+    """US dollars spent; None if no price is known."""
 
 
 class TryFailed(msgspec.Struct, frozen=True):

@@ -17,10 +17,19 @@ from typing import Any
 
 import msgspec
 
-from headrace.app import Backend, Built, RouteTools, build, function_provider, unheard
+from headrace.app import (
+    Built,
+    RouteTools,
+    Terms,
+    build,
+    function_provider,
+    unheard,
+)
 from headrace.clock import Clock, SystemClock
+from headrace.engine.budgeting import Money
 from headrace.engine.meter import INTERVAL_S, Meter
 from headrace.engine.runner import Runner, RunTools
+from headrace.errors import ConfigError
 from headrace.events import Progress
 from headrace.model import (
     DEFAULT_IN_FLIGHT,
@@ -32,10 +41,14 @@ from headrace.model import (
     Retry,
     Trace,
 )
+from headrace.routes import Backend
+from headrace.terms import Budget, Price
 
 ProgressCallback = Callable[[Progress], Awaitable[None] | None]
 Items = Iterable[Any] | AsyncIterable[Any]
 
+_THE_RUN = 1
+"""A run in memory is one job: the only one of its budget."""
 _ORDER_WINDOW = 4_096
 """Outcomes that may wait for an earlier one when they are asked for in order."""
 
@@ -49,7 +62,12 @@ class Options(msgspec.Struct, frozen=True):
         timeout_s: time limit of one attempt.
         deadline_s: time limit of the whole run; what is not finished then expires.
         backend: where the function runs; `auto`: a coroutine in the loop, else threads.
-        tokens: estimates the tokens of an item, for `Limits.tokens_per_minute`.
+        tokens: estimates the tokens of an item, for `Limits.tokens_per_minute` and for
+            `budget`.
+        budget: what the run may spend. When what is left does not pay for an item,
+            nothing more is started: that item and the waiting ones of an iterable with
+            a length end as skipped.
+        prices: what tokens cost; one without a model, since functions have none.
         progress: told how the run stands, at most ten times a second and at the end; a
             coroutine function is awaited aside. Its own error never harms the run.
         clock: time and chance.
@@ -61,6 +79,8 @@ class Options(msgspec.Struct, frozen=True):
     deadline_s: float | None = None
     backend: Backend = "auto"
     tokens: Callable[[Any], int] | None = None
+    budget: Budget | None = None
+    prices: tuple[Price, ...] = ()
     progress: ProgressCallback | None = None
     clock: Clock | None = None
 
@@ -159,8 +179,25 @@ def _build(
     limits = options.limits.with_in_flight(DEFAULT_IN_FLIGHT)
     provider = function_provider(function, options.backend, limits.most_in_flight)
     endpoint = Endpoint("function", limits=limits)
-    tools = RouteTools(clock, unheard)
-    return build(provider, (endpoint,), options.retry, options.timeout_s, tools)
+    tools, terms = RouteTools(clock, unheard), Terms(_money_of(options))
+    return build(provider, (endpoint,), options.retry, options.timeout_s, tools, terms)
+
+
+def _money_of(options: Options) -> Money:
+    """Return what the items cost and may cost.
+
+    Raises:
+        ConfigError: nobody would count it.
+    """
+    money = Money(tuple(options.prices), options.budget)
+    if money.is_counted and options.tokens is None:
+        raise ConfigError(
+            "budget, prices: given without tokens; allowed with a function `tokens` "
+            "that estimates the tokens of an item"
+        )
+    if money.counts_usd and not money.prices:
+        raise ConfigError("budget: given in US dollars without prices; state a price")
+    return money
 
 
 def _call_maker(options: Options) -> Callable[[int, Any], Call]:
@@ -169,7 +206,8 @@ def _call_maker(options: Options) -> Callable[[int, Any], Call]:
     def make(index: int, item: Any) -> Call:
         if tokens is None:
             return Call(str(index), index, item, Trace())
-        return Call(str(index), index, item, Trace(), cost=Cost(tokens(item)))
+        cost = Cost(tokens(item))
+        return Call(str(index), index, item, Trace(), cost=cost, job=_THE_RUN)
 
     return make
 

@@ -107,6 +107,12 @@ class Trace(msgspec.Struct, gc=False):
     """Waiting for an equal call under way."""
     cached: bool = False
     """Was it answered without a call of its own?"""
+    cost_nano: int = -1
+    """What its tries cost, in nano-dollars; -1 = no price is known."""
+    hedges: int = 0
+    """Second calls made beside a slow one."""
+    hedges_won: int = 0
+    """Second calls that answered first."""
 
 
 class Cost(msgspec.Struct, frozen=True, gc=False):
@@ -143,6 +149,11 @@ class Call(msgspec.Struct, frozen=True):
     """May it be sent again when it is unknown whether it was carried out?"""
     cacheable: bool = True
     """May an answer that was kept do, and may this one's be kept?"""
+    job: int = 0
+    """`Job.number`, whose budget it spends; 0 = of no job."""
+    tenant: str = ""
+    avoid: str = ""
+    """Name of the endpoint it must not go to. Such a call never waits at the gate."""
 
 
 class Reply(msgspec.Struct):

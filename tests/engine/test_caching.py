@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from engine_building import Bench, a_bench, a_call
+from headrace.app import Terms
 from headrace.caches.memory import MemoryCache
 from headrace.engine.caching import Caching, Keeping
 from headrace.engine.callkeys import function_key_of
@@ -30,7 +31,7 @@ def bench_of(
     answer: Any, caching: Caching, rules: CacheRules = CacheRules(), **more: Any
 ) -> Bench:
     keeping = Keeping(caching, rules, function_key_of("f"))
-    return a_bench(answer, keeping=keeping, **({"retry": ONCE} | more))
+    return a_bench(answer, terms=Terms(keeping=keeping), **({"retry": ONCE} | more))
 
 
 async def slow(call: Any, _: Any) -> Reply:

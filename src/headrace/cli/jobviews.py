@@ -33,6 +33,8 @@ def why_fields(job: Job, tally: Tally) -> dict[str, Any]:
         "failures": msgspec.to_builtins(tally.failures()),
         "attempts": tally.attempts,
         "tries": tally.tries,
+        "hedges": tally.hedges,
+        "hedges_won": tally.hedges_won,
         "input_tokens": tally.input_tokens,
         "output_tokens": tally.output_tokens,
         "endpoints": tally.endpoints,
@@ -82,6 +84,11 @@ def show_lines(job: Job) -> list[str]:
     ):
         if at is not None:
             rows.append((label, f"{moment(at)} UTC"))
+    if job.input_tokens or job.output_tokens:
+        tokens = f"{words.count(job.input_tokens)} in, "
+        rows.append(("tokens", f"{tokens}{words.count(job.output_tokens)} out"))
+    if job.cost_usd:
+        rows.append(("cost", words.spent(job.cost_usd, None)))
     rows += [
         (key.replace("_", " "), text)
         for key, text in sorted(job.metadata.items())
@@ -96,6 +103,8 @@ def why_lines(job: Job, tally: Tally) -> list[str]:
         f"{'job':<{_LABEL}}{job.id}, {_state(job)}",
         f"{'items':<{_LABEL}}{_items(job.counts)}",
     ]
+    if job.cost_usd:
+        rows.append(f"{'cost':<{_LABEL}}{words.spent(job.cost_usd, None)}")
     if not tally.total:
         return [*rows, f"{'why':<{_LABEL}}{_idle(job)}"]
     rows += failure_rows(tally)

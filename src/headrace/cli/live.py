@@ -12,6 +12,7 @@ from headrace.app import RouteTools, build_http_route, open_caching
 from headrace.cli.runplan import RunPlan
 from headrace.cli.showing import Shown
 from headrace.clock import Clock
+from headrace.engine.budgeting import StoreLedger
 from headrace.engine.caching import Caching
 from headrace.engine.meter import Meter
 from headrace.engine.session import Session, SessionTools
@@ -96,11 +97,15 @@ class LiveRun:
         route = build_http_route(
             self._plan.route(self._job.route),
             lambda _: self._plan.key,
-            RouteTools(tools.clock, self._hear, vigil, caching),
+            RouteTools(
+                tools.clock, self._hear, vigil, caching, StoreLedger(tools.store)
+            ),
         )
         self._meter = Meter(route.gate, route.crew, tools.clock, self._count)
         if caching is not None:
             self._meter.cached = partial(caching.statistics, settings.price)
+        if settings.price:
+            self._meter.cost_usd = self._job.cost_usd
         session_tools = SessionTools(
             tools.store,
             tools.clock,

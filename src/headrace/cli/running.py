@@ -26,6 +26,7 @@ from headrace.jsonl.rendering import (
     rendering_to_stream,
 )
 from headrace.jsonl.validation import Validation
+from headrace.policies.budget import BUDGET
 from headrace.ports import Store
 from headrace.stores.opening import open_store
 
@@ -88,7 +89,11 @@ class Running:
         with self._stopping.cancelling():
             taken = await self._take(intake, name)
         if taken.job.state is JobState.PAUSED:
-            return self._tell_paused(taken.job)
+            if not taken.job.pause_reason.startswith(BUDGET):
+                return self._tell_paused(taken.job)
+            # Its budget may be higher now; if it is not, the first call pauses it again.
+            resumed = await store.resume(taken.job.number)
+            taken = Taken(resumed, taken.is_new, taken.has_bad_lines)
         rendering = self._rendering(taken.job, store)
         try:
             with self._stopping.cancelling():
@@ -186,6 +191,7 @@ class Running:
             binding=self._live.binding,
             elapsed_s=self._live.elapsed_s,
             cache=self._live.cache,
+            budget_usd=self._plan.settings.budget_usd,
         )
 
     # ---- what the user is told

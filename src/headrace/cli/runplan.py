@@ -11,7 +11,7 @@ from tempfile import gettempdir
 
 import msgspec
 
-from headrace.app import HttpRoute
+from headrace.app import money_of
 from headrace.cli.keys import find_key
 from headrace.config import RunSettings
 from headrace.errors import ConfigError
@@ -20,6 +20,7 @@ from headrace.jsonl.locking import locked
 from headrace.jsonl.rendering import errors_path, output_path
 from headrace.jsonl.validation import InputRules
 from headrace.model import Endpoint
+from headrace.routes import HttpRoute
 from headrace.stores.opening import is_postgres, sqlite_path
 
 STANDARD = "-"
@@ -130,7 +131,7 @@ def plan_run(
     out = None if output in (None, STANDARD) else output_path(str(output))
     if out is not None:
         _refuse_clash(out, source, settings.store)
-    return RunPlan(
+    plan = RunPlan(
         source=source,
         out=out,
         name=name or (str(out) if out is not None else None),
@@ -138,6 +139,8 @@ def plan_run(
         settings=settings,
         key=find_key(settings, environ),
     )
+    money_of(plan.route("run"))
+    return plan
 
 
 def digest_of(*parts: str) -> str:

@@ -125,7 +125,10 @@ class JsonLines:
         self.event("validating", {"lines": lines, "elapsed_s": round(elapsed_s, 3)})
 
     def progress(self, progress: Progress) -> None:
-        self.event("progress", msgspec.to_builtins(progress))
+        fields = msgspec.to_builtins(progress)
+        if progress.cost_usd is not None:
+            fields["cost_usd"] = float(progress.cost_usd)
+        self.event("progress", fields)
 
     def happened(self, event: Event) -> None:
         match event:
@@ -167,6 +170,8 @@ def progress_line(progress: Progress) -> str:
         parts.append(f"{words.count(progress.backing_off)} backing off")
     parts.append(f"{words.rate(progress.calls_per_s)} calls/s")
     parts.append(f"{words.rate(progress.tokens_per_s)} tokens/s")
+    if progress.cost_usd is not None:
+        parts.append(f"{words.spent(progress.cost_usd, None)} spent")
     parts += _used(progress)
     parts += [f"{v.name} {v.note}" for v in progress.endpoints if v.note]
     if progress.binding != "none":

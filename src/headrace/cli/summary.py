@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
 
 import msgspec
@@ -13,6 +14,7 @@ from headrace.events import CacheStatistics
 from headrace.insight.attribution import MEANINGS, Binding
 from headrace.insight.tally import Tally
 from headrace.jobs import JOB_ENDS, Counts, Job, JobState
+from headrace.policies.budget import BUDGET, NO_PRICE
 
 _QUANTILES = (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))
 _LOST = ("failed", "cancelled", "expired", "skipped")
@@ -35,6 +37,14 @@ class Summary(msgspec.Struct, frozen=True):
     elapsed_s: float
     cache: CacheStatistics | None = None
     """None without a cache."""
+    budget_usd: Decimal | None = None
+    """None = any."""
+
+    @property
+    def has_spent(self) -> bool:
+        """Is the job paused for its budget?"""
+        paused = self.job.state is JobState.PAUSED
+        return paused and self.job.pause_reason.startswith(BUDGET)
 
     @property
     def lost(self) -> int:
@@ -52,6 +62,8 @@ def summary_lines(summary: Summary) -> list[str]:
     is_paused = job.state is JobState.PAUSED
     state = str(job.state) if summary.is_over or is_paused else "interrupted"
     rows = [_row(state, _outcomes(job.counts))]
+    if job.cost_usd or summary.budget_usd is not None:
+        rows.append(_row("cost", words.spent(job.cost_usd, summary.budget_usd)))
     if is_paused and job.pause_reason:
         rows.append(_row("because", words.one_line(job.pause_reason, 160)))
     if summary.bad_lines:
@@ -60,7 +72,8 @@ def summary_lines(summary: Summary) -> list[str]:
     if tally.total:
         rows += _this_run(summary)
     else:
-        rows.append(_row("this run", "sent nothing: all had ended before"))
+        why = "" if summary.has_spent else ": all had ended before"
+        rows.append(_row("this run", f"sent nothing{why}"))
     rows += _places(summary)
     rows += _next(summary)
     return rows
@@ -97,6 +110,9 @@ def call_rows(tally: Tally) -> list[str]:
                 f"{words.count(tally.output_tokens)} out",
             )
         )
+    if tally.hedges:
+        won = f"{words.count(tally.hedges_won)} of them answered first"
+        rows.append(_row("hedges", f"{words.count(tally.hedges)}, {won}"))
     if tally.calls.count:
         parts = [
             f"{name} {words.duration(tally.calls.quantile(share))}"
@@ -152,6 +168,8 @@ def summary_event(summary: Summary) -> dict[str, object]:
         "out": str(summary.out) if summary.out else None,
         "errors": str(summary.errors) if summary.errors else None,
         "store": words.address(summary.store),
+        "cost_usd": float(job.cost_usd),
+        "budget_usd": None if summary.budget_usd is None else float(summary.budget_usd),
         "elapsed_s": round(summary.elapsed_s, 3),
         "cache": cache_fields(summary.cache) if summary.cache else None,
         "this_run": {
@@ -161,6 +179,8 @@ def summary_event(summary: Summary) -> dict[str, object]:
             "tries": tally.tries,
             "input_tokens": tally.input_tokens,
             "output_tokens": tally.output_tokens,
+            "hedges": tally.hedges,
+            "hedges_won": tally.hedges_won,
             "latency_s": {n: round(tally.calls.quantile(q), 4) for n, q in _QUANTILES},
             "time_s": {share.part: round(share.seconds, 3) for share in shares},
             "time_shares": {share.part: round(share.share, 4) for share in shares},
@@ -201,6 +221,11 @@ def _places(summary: Summary) -> list[str]:
 
 def _next(summary: Summary) -> list[str]:
     job = summary.job
+    if summary.has_spent:
+        more = "run the same command with a higher --budget-usd to go on"
+        if NO_PRICE in job.pause_reason:
+            more = "run the same command with that price to go on"
+        return [_row("next", more)]
     if job.state is JobState.PAUSED:
         resume = f"headrace jobs resume {job.id} --store {words.address(summary.store)}"
         return [_row("next", f"{resume}, then the same command again, goes on")]

@@ -126,7 +126,7 @@ def _end(progress: Progress, state: JobState | None) -> str:
 def _counts(progress: Progress) -> Text:
     counts = progress.counts
     lost = counts.ended - counts.succeeded
-    parts = (
+    parts = [
         (words.count(counts.succeeded), " succeeded", "green"),
         (words.count(lost), " failed", "bold red" if lost else "dim"),
         (words.count(progress.in_flight), " in flight", "bold"),
@@ -134,7 +134,9 @@ def _counts(progress: Progress) -> Text:
         (words.count(progress.backing_off), " backing off", "default"),
         (words.rate(progress.calls_per_s), " calls/s", "bold"),
         (words.rate(progress.tokens_per_s), " tokens/s", "bold"),
-    )
+    ]
+    if progress.cost_usd is not None:
+        parts.append((words.spent(progress.cost_usd, None), " spent", "bold"))
     text = Text(no_wrap=True, overflow="ellipsis")
     for number, noun, style in parts:
         if text:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal
+
+from headrace.policies.budget import dollars
 
 _SECRET = re.compile(r"(://[^:/@\s]*):[^@/\s]*@")
 
@@ -42,6 +45,12 @@ def size(in_bytes: int) -> str:
         if number < 999.5 or unit == "TB":
             break
     return f"{number:.0f} {unit}" if number >= 9.95 else f"{number:.1f} {unit}"
+
+
+def spent(usd: Decimal, budget_usd: Decimal | None) -> str:
+    """Return what was spent, such as `1.23 of 5.00 USD`."""
+    of = "" if budget_usd is None else f" of {dollars(budget_usd)}"
+    return f"{dollars(usd)}{of} USD"
 
 
 def plural(number: int, noun: str) -> str:

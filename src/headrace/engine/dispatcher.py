@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
@@ -21,7 +21,7 @@ from headrace.engine.heartbeat import Heartbeat
 from headrace.engine.outcomes import CANCELLED, EXPIRED, ended, failed, succeeded
 from headrace.engine.recorder import Recorder
 from headrace.engine.shutdown import Drained
-from headrace.errors import CallError, Rejected
+from headrace.errors import BudgetSpent, CallError, Rejected
 from headrace.events import TryFailed
 from headrace.jobs import JOB_ENDS, AttemptRecord, Finished, Flow, Job, JobState, Leased
 from headrace.model import Call, Failure, Handler, ItemState, Outcome
@@ -37,6 +37,8 @@ _MAX_TRIES_KEPT = 20
 
 MakeCall = Callable[[Leased, Flow], Call]
 EncodeValue = Callable[[Any], bytes]
+PauseJob = Callable[[int, str], Awaitable[object]]
+"""Pauses the job of that number for that reason."""
 
 
 class Served(msgspec.Struct, frozen=True):
@@ -106,6 +108,10 @@ class Dispatcher:
         self._hungry = asyncio.Event()
         self._hungry.set()
         self._closed = False
+        self._spent: set[int] = set()
+        """Jobs whose budget is spent, until they are paused."""
+        self.pause_job: PauseJob = store.pause
+        """What is done with them."""
 
     @property
     def held(self) -> int:
@@ -232,6 +238,7 @@ class Dispatcher:
         if not self._heartbeat.may_start():
             return 0
         flows = await self._store.flows([self._served.route])
+        flows = [flow for flow in flows if flow.job not in self._spent]
         if not flows:
             return 0
         self._flows = {f.job: f for f in flows} | {
@@ -284,7 +291,7 @@ class Dispatcher:
         return None
 
     def _may_start(self, lease: Leased) -> bool:
-        if not self._heartbeat.may_start():
+        if not self._heartbeat.may_start() or lease.job in self._spent:
             return False
         state = self._heartbeat.states.get(lease.job)
         return state is None or state not in _STOPPED
@@ -296,28 +303,43 @@ class Dispatcher:
         if lease is None:
             return False
         call = self._call_of(lease)
-        if not isinstance(call, Call):
+        if isinstance(call, Call):
+            await self._make(Work(lease, call, asyncio.current_task()))
+        else:
             self._recorder.put(Finished(lease, call), [])
-            return True
-        work = Work(lease, call, asyncio.current_task())
+        return True
+
+    async def _make(self, work: Work) -> None:
+        """Make the call of an item; record what became of it, or put the item back."""
+        lease, call = work.lease, work.call
         self._running[call.id] = work
         try:
             finished = await self._answer(work)
-        except Drained:
+        except (Drained, BudgetSpent) as error:
             self._put_back(work)
-            return True
+            if isinstance(error, BudgetSpent):
+                await self._hold_back(lease.job, str(error))
+            return
         except asyncio.CancelledError:
             if not self._was_stopped(work):
                 self._put_back(work)
                 raise
             if work.stopped_as is None:
                 self._put_back(work)
-                return True
+                return
             finished = Finished(lease, _stopped(call, lease, work.stopped_as))
         finally:
             del self._running[call.id]
         self._recorder.put(finished, work.tries)
-        return True
+
+    async def _hold_back(self, job: int, reason: str) -> None:
+        """Start no more of a job, and have it paused."""
+        if job not in self._spent:
+            self._spent.add(job)
+            try:
+                await self.pause_job(job, reason)
+            finally:
+                self._spent.discard(job)
 
     def _call_of(self, lease: Leased) -> Call | Outcome:
         """Return the call of a leased item, or why its payload is none."""
@@ -340,6 +362,8 @@ class Dispatcher:
             if reply.chunks is not None:
                 reply.body = b"".join([chunk async for chunk in reply.chunks])
             body = self._served.encode_value(reply.body)
+        except BudgetSpent:
+            raise
         except (CallError, Rejected) as error:
             return Finished(work.lease, failed(work.call, name, error))
         return Finished(work.lease, succeeded(work.call, name, reply), body)

@@ -23,6 +23,7 @@ from headrace.engine.placing import Placement
 from headrace.engine.shutdown import Drained
 from headrace.engine.site import LATENESS_S, Site
 from headrace.engine.ticket import Admission, Ticket
+from headrace.errors import LimitExceeded
 from headrace.events import EndpointView, Listener
 from headrace.model import Call, Endpoint
 from headrace.policies.breaker import Breaker
@@ -125,6 +126,8 @@ class Gate:
             placement.wake_at = None
             if placement.place(ticket, now):
                 return ticket
+        if call.avoid:
+            raise LimitExceeded("no other endpoint has room for a second call now")
         self._enqueue(ticket, now)
         return ticket
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from decimal import Decimal
 
 from headrace.clock import Clock
 from headrace.engine.crew import Crew
@@ -49,6 +50,8 @@ class Meter:
         self.tries = 0
         self.input_tokens = 0
         self.output_tokens = 0
+        self.cost_usd: Decimal | None = None
+        """None while no price is known; the caller may say what was spent before."""
         self._by_state: dict[ItemState, int] = dict.fromkeys(ItemState, 0)
         self._past: deque[tuple[float, int, int]] = deque()
 
@@ -57,6 +60,8 @@ class Meter:
         self.done += 1
         self.tries += outcome.trace.tries
         self._by_state[outcome.state] += 1
+        if outcome.cost_usd is not None:
+            self.cost_usd = (self.cost_usd or 0) + outcome.cost_usd
         if outcome.usage is not None and not outcome.trace.cached:
             self.input_tokens += outcome.usage.input_tokens
             self.output_tokens += outcome.usage.output_tokens
@@ -82,6 +87,7 @@ class Meter:
             left_s=left / calls_per_s if calls_per_s > 0 else None,
             endpoints=self._gate.views(),
             cache=None if self.cached is None else self.cached(),
+            cost_usd=self.cost_usd,
         )
 
     def _own_counts(self) -> Counts:

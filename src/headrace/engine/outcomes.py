@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from headrace.errors import CallError, ErrorCode, Rejected
-from headrace.model import Call, Failure, ItemState, Outcome, Reply
+from decimal import Decimal
+
+from headrace.errors import BudgetSpent, CallError, ErrorCode, Rejected
+from headrace.model import Call, Failure, ItemState, Outcome, Reply, Trace
+from headrace.policies.budget import usd_of
 
 _SUCCEEDED = ItemState.SUCCEEDED
 """Looked up once: 0.2 µs a time through the class (measured, Python 3.11)."""
@@ -21,18 +24,24 @@ def succeeded(call: Call, name: str, reply: Reply) -> Outcome:
         reply.status,
         reply.request_id,
         call.trace,
+        cost_usd=_cost(call.trace),
     )
 
 
 def failed(call: Call, name: str, error: CallError | Rejected) -> Outcome:
-    """Return the outcome of a call that failed for good or could not be sent."""
+    """Return the outcome of a call that failed for good or could not be sent.
+
+    A call that a budget did not pay for is skipped: nothing failed.
+    """
     if isinstance(error, CallError):
         failure = Failure(
             error.code, error.message, error.status, error.body, error.request_id
         )
     else:
         failure = Failure(error.code, str(error))
-    return ended(call, name, ItemState.FAILED, failure)
+    is_skipped = isinstance(error, BudgetSpent)
+    state = ItemState.SKIPPED if is_skipped else ItemState.FAILED
+    return ended(call, name, state, failure)
 
 
 def ended(call: Call, name: str, state: ItemState, failure: Failure) -> Outcome:
@@ -47,7 +56,13 @@ def ended(call: Call, name: str, state: ItemState, failure: Failure) -> Outcome:
         failure.status,
         failure.request_id,
         call.trace,
+        cost_usd=_cost(call.trace),
     )
+
+
+def _cost(trace: Trace) -> Decimal | None:
+    """Return what an item's tries cost; None if no price is known."""
+    return None if trace.cost_nano < 0 else usd_of(trace.cost_nano)
 
 
 CANCELLED = Failure(ErrorCode.CANCELLED, "cancelled before it was finished")

@@ -104,6 +104,8 @@ class Placement:
     def _is_eligible(self, site: Site, ticket: Ticket, now: float) -> bool:
         """May this call start here now? If not, note why and when to look again."""
         call = ticket.call
+        if call.avoid and site.endpoint.name == call.avoid:
+            return False
         if site.pauses and self._is_paused(site, call.model, now):
             return False
         if not site.has_slot(behind=self.behind):

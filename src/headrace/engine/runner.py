@@ -21,7 +21,7 @@ from headrace.clock import Clock
 from headrace.engine.crew import Crew
 from headrace.engine.meter import Meter
 from headrace.engine.outcomes import EXPIRED, ended, failed, succeeded
-from headrace.errors import CallError, Rejected
+from headrace.errors import BudgetSpent, CallError, Rejected
 from headrace.model import Call, Handler, ItemState, Outcome
 
 MakeCall = Callable[[int, Any], Call]
@@ -81,6 +81,8 @@ class Runner:
         self._active: dict[int, Call] = {}
         self._deadline_passed = False
         self._abandoned = False
+        self._spent: BudgetSpent | None = None
+        """Once set, nothing more is started."""
 
     async def outcomes(self, deadline_s: float | None) -> AsyncGenerator[Outcome, None]:
         """Yield each outcome as it comes; stop everything when the reader leaves.
@@ -129,6 +131,8 @@ class Runner:
         return outcome
 
     async def _work(self) -> bool:
+        if self._spent is not None and not self._is_sized:
+            return False
         if self._sync is not None:
             item = next(self._sync, _DONE)
         else:
@@ -138,9 +142,20 @@ class Runner:
         index = self._next_index
         self._next_index = index + 1
         call = self._active[index] = self._tools.make_call(index, item)
+        if self._spent is None:
+            await self._make(call)
+        else:
+            self._deliver(failed(call, call.id, self._spent))
+        if self._is_full:
+            await self._room.wait()
+        return True
+
+    async def _make(self, call: Call) -> None:
         try:
             reply = await self._tools.handler(call)
         except (CallError, Rejected) as error:
+            if isinstance(error, BudgetSpent):
+                self._spent = BudgetSpent(str(error))
             self._deliver(failed(call, call.id, error))
         except asyncio.CancelledError:
             if self._deadline_passed:
@@ -148,9 +163,6 @@ class Runner:
             raise
         else:
             self._deliver(succeeded(call, call.id, reply))
-        if self._is_full:
-            await self._room.wait()
-        return True
 
     async def _anext(self) -> Any:
         assert self._async is not None

@@ -146,6 +146,8 @@ class Session:
             Dispatcher(s, tools.store, epoch, heartbeat, recorder, tools.clock)
             for s in self._served
         ]
+        for dispatcher in self._dispatchers:
+            dispatcher.pause_job = self.pause_job
         async with asyncio.TaskGroup() as group:
             recording = group.create_task(recorder.run())
             running = [group.create_task(d.run()) for d in self._dispatchers]

@@ -32,6 +32,9 @@ class Tally:
         self.tries = 0
         self.input_tokens = 0
         self.output_tokens = 0
+        self.hedges = 0
+        """Second calls made beside slow ones."""
+        self.hedges_won = 0
         self.endpoints: dict[str, int] = {}
         """Outcomes by the endpoint that gave them."""
         self.calls = Distribution()
@@ -49,6 +52,8 @@ class Tally:
         self.states[outcome.state] += 1
         self.attempts += trace.attempts
         self.tries += trace.tries
+        self.hedges += trace.hedges
+        self.hedges_won += trace.hedges_won
         if outcome.usage is not None and not trace.cached:
             self.input_tokens += outcome.usage.input_tokens
             self.output_tokens += outcome.usage.output_tokens

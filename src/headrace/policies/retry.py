@@ -107,6 +107,7 @@ _RULES = MappingProxyType(
         ErrorCode.CANCELLED: _NOT_AGAIN,
         ErrorCode.EXPIRED: _NOT_AGAIN,
         ErrorCode.SKIPPED: _NOT_AGAIN,
+        ErrorCode.BUDGET_SPENT: _NOT_AGAIN,
     }
 )
 """Source: algorithm notes of this project, 3.2, unless a line says otherwise."""
