@@ -37,6 +37,7 @@ from headrace.model import (
     Trace,
     with_token_accounting,
 )
+from headrace.policies.balance import balancer_named
 from headrace.ports import Provider, Store
 from headrace.providers.dialects import Dialect, dialect_named
 from headrace.providers.functions.coroutine import CoroutineProvider
@@ -82,6 +83,8 @@ class Terms(msgspec.Struct, frozen=True):
     """Does a call ask for an answer in chunks?"""
     keeping: Keeping | None = None
     """None: no answer is kept."""
+    strategy: str = "headroom"
+    """Which endpoint gets a call."""
 
 
 class Built(msgspec.Struct, frozen=True):
@@ -131,7 +134,12 @@ def build(
     tools: RouteTools,
     terms: Terms = Terms(),
 ) -> Built:
-    """Wire one route: the layers around its provider, outermost first."""
+    """Wire one route: the layers around its provider, outermost first.
+
+    Raises:
+        ConfigError: an unknown strategy.
+        ValueError: two endpoints of one name or one address.
+    """
     clock = tools.clock
     gate = Gate(
         endpoints,
@@ -139,6 +147,7 @@ def build(
         tools.listener,
         probe_timeout_s=timeout_s,
         load=CpuLoad().share,
+        balancer=balancer_named(terms.strategy),
     )
     crew = Crew(gate.capacity + gate.capacity // 8 + 8)
     deadlines = Deadlines()
@@ -183,6 +192,7 @@ def build_http_route(route: HttpRoute, keys: Keys, tools: RouteTools) -> BuiltRo
         route.hedge,
         lambda call: dialect.streams(call.payload),
         tools.keeping(route.cache, key_of),
+        route.strategy,
     )
     built = build(provider, endpoints, route.retry, route.timeout_s, tools, terms)
 

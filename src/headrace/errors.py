@@ -18,7 +18,8 @@ HeadraceError
 │       └── BadReply       answered, but not what was asked
 ├── Rejected               never sent
 │   ├── LimitExceeded      the call costs more than its limit could ever hold
-│   └── BudgetSpent        what is left of a budget does not pay for the call
+│   ├── BudgetSpent        what is left of a budget does not pay for the call
+│   └── Unserved           no endpoint of the pool serves the call's model
 ├── JobError               NotFound, WrongState, LeaseLost, DuplicateItem
 ├── StoreError             database unreachable, locked, full or corrupt
 ├── OutputError            an output file cannot be written: OutputLocked, OutputClosed
@@ -190,6 +191,12 @@ class BudgetSpent(Rejected):
     """
 
     code = ErrorCode.BUDGET_SPENT
+
+
+class Unserved(Rejected):
+    """No endpoint of the pool serves the call's model."""
+
+    code = ErrorCode.UNKNOWN_MODEL
 
 
 class JobError(HeadraceError):

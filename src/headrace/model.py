@@ -154,6 +154,8 @@ class Call(msgspec.Struct, frozen=True):
     tenant: str = ""
     avoid: str = ""
     """Name of the endpoint it must not go to. Such a call never waits at the gate."""
+    affinity: str = ""
+    """Calls with the same one profit from the same endpoint; for `sticky` only."""
 
 
 class Reply(msgspec.Struct):

@@ -1,19 +1,33 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sqlite3
 from contextlib import closing
+from decimal import Decimal
 from pathlib import Path
 
 import asyncpg
 import pytest
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, create_engine
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from headrace.errors import StoreError
+from headrace.jobs import Trouble
+from headrace.model import Usage
+from headrace.stores import migrating
 from headrace.stores.migrating import migrate_sqlite, revisions
 from headrace.stores.opening import migrate, open_store
 from headrace.stores.schema import SCHEMA_VERSION
 from headrace.testing.clocks import MovableClock
-from headrace.testing.store_world import owner, submit
+from headrace.testing.store_checks_sums import costing
+from headrace.testing.store_world import owner, submit, succeeded, take
+
+MIGRATIONS = Path(migrating.__file__).parent / "migrations"
+ROWS = Path(__file__).with_name("rows_of_v0001.sql")
+"""A job of three items, as the first version wrote it: one succeeded, one failed."""
 
 
 def made_of(path: Path) -> list[tuple[str, str]]:
@@ -29,6 +43,36 @@ def stamp(path: Path, version: str) -> None:
 
 async def open_and_close(address: str | Path) -> None:
     await (await open_store(address, MovableClock())).close()
+
+
+def upgrade_to_first(connection: Connection) -> None:
+    """Make the tables as the first version of the program did."""
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    command.upgrade(config, "0001")
+
+
+async def check_upgraded(address: str | Path) -> None:
+    """Open the store, look at the old job, and go on with it."""
+    store = await open_store(address, MovableClock())
+    job = await store.job("old")
+    assert job is not None
+    assert (job.counts.succeeded, job.counts.failed, job.counts.queued) == (1, 1, 1)
+    assert (job.input_tokens, job.cost_usd) == (0, 0)
+    good, bad = await store.outcomes(job.number)
+    assert (good.value, good.usage, good.cost_usd) == (b'{"n": 1}', Usage(11, 7), None)
+    assert bad.failure is not None
+    assert await store.troubles(job.number) == [Trouble("east", "bad_call", 1, "no")]
+    epoch = await owner(store)
+    (lease,) = await take(store, epoch, job)
+    done = costing(succeeded(lease), Usage(1, 2), "0.5")
+    recorded = await store.record(epoch, [done])
+    assert recorded.jobs[job.number].cost_usd == Decimal("0.5")
+    await store.remember({"a": b"1"})
+    assert await store.recall("a") == {"a": b"1"}
+    await store.close()
 
 
 def test_the_last_migration_is_the_version_that_programs_expect() -> None:
@@ -84,6 +128,40 @@ def test_a_file_is_migrated_by_name_too(tmp_path: Path) -> None:
     path = tmp_path / "a.db"
     asyncio.run(migrate(f"sqlite:///{path}", MovableClock()))
     assert path.exists()
+
+
+def test_an_upgrade_keeps_what_the_first_version_had(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    engine = create_engine(f"sqlite:///{path}")
+    with engine.begin() as connection:
+        upgrade_to_first(connection)
+    engine.dispose()
+    with closing(sqlite3.connect(path)) as raw:
+        raw.executescript(ROWS.read_text())
+    asyncio.run(check_upgraded(path))
+    with closing(sqlite3.connect(f"{path}.before-{SCHEMA_VERSION}")) as copy:
+        found = copy.execute("SELECT version_num FROM alembic_version").fetchall()
+        assert found == [("0001",)]
+        assert copy.execute("SELECT count(*) FROM items").fetchall() == [(3,)]
+
+
+@pytest.mark.postgres
+def test_a_databases_upgrade_keeps_what_the_first_version_had(database: str) -> None:
+    async def main() -> None:
+        address = database.replace("postgresql://", "postgresql+asyncpg://")
+        engine = create_async_engine(address)
+        async with engine.begin() as connection:
+            await connection.run_sync(upgrade_to_first)
+        await engine.dispose()
+        raw = await asyncpg.connect(database)
+        await raw.execute(re.sub(r"X'(\w*)'", r"'\\x\1'", ROWS.read_text()))
+        await raw.close()
+        with pytest.raises(StoreError, match="`headrace migrate`"):
+            await open_and_close(database)
+        await migrate(database, MovableClock())
+        await check_upgraded(database)
+
+    asyncio.run(main())
 
 
 @pytest.mark.postgres

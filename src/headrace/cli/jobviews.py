@@ -49,13 +49,16 @@ def why_fields(job: Job, tally: Tally) -> dict[str, Any]:
 
 def list_lines(jobs: Iterable[Job]) -> list[str]:
     """Return jobs as a table."""
-    rows = [("JOB", "STATE", "DONE", "FAILED", "PRIORITY", "CREATED (UTC)", "NAME")]
+    head = ("JOB", "STATE", "DONE", "FAILED", "TOKENS", "USD", "PRIORITY")
+    rows = [(*head, "CREATED (UTC)", "NAME")]
     rows += [
         (
             job.id,
             str(job.state),
             f"{words.count(job.counts.ended)}/{words.count(job.counts.total)}",
             words.count(lost(job.counts)),
+            words.count(job.input_tokens + job.output_tokens),
+            f"{job.cost_usd:,.2f}" if job.cost_usd else "-",
             job.priority.name.lower(),
             moment(job.created_at),
             _tail(job.name or ""),

@@ -21,12 +21,14 @@ from headrace.engine.backfilling import Backfill
 from headrace.engine.lane import CLASS_WEIGHTS, RATE, SLOT, Lane
 from headrace.engine.placing import Placement
 from headrace.engine.shutdown import Drained
-from headrace.engine.site import LATENESS_S, Site
+from headrace.engine.site import Site
+from headrace.engine.siterates import LATENESS_S
 from headrace.engine.ticket import Admission, Ticket
 from headrace.errors import LimitExceeded
 from headrace.events import EndpointView, Listener
 from headrace.model import Call, Endpoint
 from headrace.policies.breaker import Breaker
+from headrace.policies.choosing import Balancer
 
 
 class Gate:
@@ -38,6 +40,7 @@ class Gate:
         listener: told of breakers that move.
         probe_timeout_s: how long a probe of a sick endpoint may take.
         load: reads what share of this machine's CPUs is in use, 0 to 1; must not block.
+        balancer: chooses among several endpoints.
 
     Invariant: calls in flight, calls started and tokens reserved never exceed the
     limits of an endpoint; each admission is settled exactly once.
@@ -50,6 +53,7 @@ class Gate:
         listener: Listener,
         probe_timeout_s: float = 600.0,
         load: Callable[[], float] | None = None,
+        balancer: Balancer | None = None,
     ) -> None:
         if not endpoints:
             raise ValueError("a gate needs at least one endpoint")
@@ -58,7 +62,7 @@ class Gate:
             for i, e in enumerate(endpoints)
         ]
         self.clock = clock
-        self.placement = Placement(self.sites, listener)
+        self.placement = Placement(self.sites, listener, balancer)
         self.backfill = Backfill(self.placement)
         self.waiting = 0
         self._lanes: dict[str, Lane] = {}
@@ -116,7 +120,7 @@ class Gate:
         """
         tokens = call.cost.tokens
         placement = self.placement
-        if tokens:
+        if tokens or placement.is_picky:
             placement.check_fits(call, tokens)
         if self._drained:
             raise Drained

@@ -6,7 +6,8 @@ from heapq import heapify, heappop, heappush
 
 import msgspec
 
-from headrace.engine.site import NO_HOLD, Site, Snapshot
+from headrace.engine.site import Site
+from headrace.engine.siterates import NO_HOLD, Snapshot
 from headrace.engine.ticket import Ticket
 from headrace.policies.admission import FairQueue
 

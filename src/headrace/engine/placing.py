@@ -2,24 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from headrace.engine.lane import ENDPOINT, RATE, SLOT
-from headrace.engine.site import NO_HOLD, Hold, Site
+from headrace.engine.site import Site
+from headrace.engine.siterates import NO_HOLD, Hold
 from headrace.engine.ticket import Ticket
-from headrace.errors import LimitExceeded
+from headrace.errors import LimitExceeded, Unserved
 from headrace.events import BreakerMoved, Listener
 from headrace.model import Call
-from headrace.policies.balance import Candidate, choose_headroom
+from headrace.policies.balance import Headroom
+from headrace.policies.breaker import Breaker
+from headrace.policies.choosing import Ask, Balancer, Candidate
+from headrace.policies.health import is_panic, is_worth_waiting, may_eject
+
+_STALE = -1
+"""A permit that no breaker ever gave: what becomes of its call changes nothing."""
 
 
 class Placement:
     """The endpoints of one gate, and why the last call could not be placed.
 
+    Args:
+        sites: the endpoints that take calls.
+        listener: told of breakers that move.
+        balancer: chooses among several.
+
     Invariant: permits are taken all or none.
     """
 
-    def __init__(self, sites: list[Site], listener: Listener) -> None:
-        self.sites = sites
-        self._only = sites[0] if len(sites) == 1 else None
+    def __init__(
+        self, sites: list[Site], listener: Listener, balancer: Balancer | None = None
+    ) -> None:
         self.reason = SLOT
         self.bound = ""
         self.wake_at: float | None = None
@@ -27,12 +41,42 @@ class Placement:
         self.behind = False
         """Is it for a call behind a head? Then the slots of heads are left to them."""
         self._listener = listener
-        self._turn = 0
+        self._balancer: Balancer = balancer or Headroom()
+        self._tiers: Mapping[int, float] = {}
+        self.use(sites)
+
+    def use(self, sites: list[Site]) -> None:
+        """From now on calls go to these sites, at least one."""
+        self.sites = sites
+        self._only = sites[0] if len(sites) == 1 else None
+        self.has_choice = self._only is None
+        """Is there more than one endpoint?"""
+        self.is_picky = any(site.models for site in sites)
+        """Are there models that not every endpoint serves?"""
+        self._note_health()
+
+    # ---- health of the pool
 
     def breaker_moved(self, site: Site) -> None:
         """Tell the listener what an endpoint's breaker has come to."""
         breaker = site.breaker
+        self._note_health()
         self._listener(BreakerMoved(site.endpoint.name, breaker.state, breaker.reason))
+
+    def may_eject(self) -> bool:
+        """May one more endpoint be cut off that answers now and then?"""
+        return may_eject(self._soft, len(self.sites))
+
+    def _note_health(self) -> None:
+        sites = self.sites
+        sick = [s for s in sites if s.breaker.state != "closed"]
+        self._soft = sum(not s.breaker.is_hard for s in sick)
+        self._sick = len(sick)
+        self._is_panic = is_panic(len(sites) - len(sick), len(sites))
+        if self._balancer.needs_tiers:
+            self._tiers = _tiers(sites)
+
+    # ---- places
 
     def has_room(self) -> bool:
         """Is there a free slot on any endpoint?"""
@@ -71,49 +115,101 @@ class Placement:
         return True
 
     def _place_on_best(self, ticket: Ticket, now: float) -> bool:
-        """Place on the endpoint with the most room of those that may be used."""
+        """Place on the endpoint that the strategy chooses of those that may be used."""
         if not self.has_room():
             self.reason, self.bound = SLOT, ""
             return False
         self.reason, self.bound = ENDPOINT, ""
-        candidates = [
-            Candidate(
-                s.index,
-                s.in_flight,
-                s.limit.value,
-                s.rate_headroom(ticket.call, now),
-                s.endpoint.weight,
-            )
-            for s in self.sites
-            if self._is_eligible(s, ticket, now)
-        ]
-        while candidates:
-            self._turn += 1
-            index = choose_headroom(candidates, self._turn)
-            if index is None:
-                return False
-            if self._take(self.sites[index], ticket, now):
+        free = [s for s in self.sites if self._is_eligible(s, ticket, now)]
+        if ticket.call.trace.tries and len(free) > 1:
+            failed = ticket.call.trace.endpoint
+            free = [s for s in free if s.endpoint.name != failed]
+        if self._sick and self._probe(free, ticket, now):
+            return True
+        free = [s for s in free if not s.breaker.is_due(now)] if self._sick else free
+        site = self._chosen(free, ticket, now)
+        return site is not None and self._take(site, ticket, now)
+
+    def _probe(self, free: Sequence[Site], ticket: Ticket, now: float) -> bool:
+        """Send the call to an endpoint that is to be tried again, if there is one.
+
+        No strategy would choose it for sure, and nobody else finds out if it is well.
+        """
+        for site in free:
+            if site.breaker.is_due(now) and self._take(site, ticket, now):
                 return True
-            candidates = [c for c in candidates if c.index != index]
         return False
 
     def may_start(self, site: Site, ticket: Ticket, now: float) -> bool:
         """May this call start here now? If not, note when to look again."""
         return self._is_eligible(site, ticket, now)
 
+    def _chosen(self, free: Sequence[Site], ticket: Ticket, now: float) -> Site | None:
+        if not free:
+            return None
+        candidates = [_candidate(site, ticket.call, now) for site in free]
+        ask = Ask(ticket.gate.clock.uniform(), ticket.call.affinity, self._tiers)
+        self._balancer, place = self._balancer.choose(candidates, ask)
+        if place is None:
+            self.reason, self.bound = SLOT, ""
+            return None
+        site = free[place]
+        if self._balancer.prefers_fast and self._is_too_slow(site, ticket, now):
+            self.reason, self.bound = SLOT, ""
+            return None
+        return site
+
+    def _is_too_slow(self, site: Site, ticket: Ticket, now: float) -> bool:
+        """Would the call end sooner if it waited for a slot of a faster endpoint?"""
+        latency = site.latency
+        if not latency.is_sure() or latency.is_due(now, site.in_flight):
+            return False
+        slow_s, fast_s, per_s = latency.mean_s, latency.mean_s, 0.0
+        for other in self.sites:
+            known = other.latency
+            if known.mean_s * 2.0 > slow_s or not known.is_sure() or other is site:
+                continue
+            if self._is_busy(other, ticket, now):
+                fast_s = min(fast_s, known.mean_s)
+                per_s += other.in_flight / known.mean_s
+        if not per_s:
+            return False
+        return is_worth_waiting(slow_s, fast_s, (ticket.gate.waiting + 1) / per_s)
+
+    def _is_busy(self, site: Site, ticket: Ticket, now: float) -> bool:
+        """Is nothing in the way of a call here but other calls in flight?"""
+        call = ticket.call
+        if not site.in_flight or site.breaker.state != "closed" or site.pauses:
+            return False
+        if not site.serves(call.model) or call.avoid == site.endpoint.name:
+            return False
+        has_rates = bool(site.rate.dims or site.learnt)
+        return not has_rates or site.rate_at(call, ticket.tokens, now) <= now
+
     def _is_eligible(self, site: Site, ticket: Ticket, now: float) -> bool:
         """May this call start here now? If not, note why and when to look again."""
         call = ticket.call
         if call.avoid and site.endpoint.name == call.avoid:
             return False
+        if site.models and not site.serves(call.model):
+            return False
         if site.pauses and self._is_paused(site, call.model, now):
             return False
-        if not site.has_slot(behind=self.behind):
+        if not site.has_slot(behind=self.behind) or (
+            now < site.warm_at and self._is_cold(site, now)
+        ):
             self._note(SLOT, "")
             return False
         if (site.rate.dims or site.learnt) and not self._rate_allows(site, ticket, now):
             return False
-        return self._is_well(site, now)
+        return site.breaker.state == "closed" or self._is_well(site, now)
+
+    def _is_cold(self, site: Site, now: float) -> bool:
+        """Does its slow start allow no more calls here yet?"""
+        if self._only is site or site.in_flight < site.limit.value * site.warmth(now):
+            return False
+        self.wake(now + 1.0)
+        return True
 
     def _is_paused(self, site: Site, model: str, now: float) -> bool:
         until = site.paused_until(model, now)
@@ -135,12 +231,16 @@ class Placement:
         return False
 
     def _is_well(self, site: Site, now: float) -> bool:
-        """Is the endpoint not cut off? If it is, note when to look again."""
-        retry_at = site.breaker.retry_at
-        if site.breaker.state != "open" or retry_at is None or retry_at <= now:
+        """May a call go to this endpoint that is cut off, or being probed?"""
+        breaker = site.breaker
+        if breaker.is_due(now) or self._is_needed(breaker):
             return True
-        self.wake(retry_at)
+        if breaker.retry_at is not None:
+            self.wake(breaker.retry_at)
         return False
+
+    def _is_needed(self, breaker: Breaker) -> bool:
+        return self._is_panic and not breaker.is_hard
 
     def _take(self, site: Site, ticket: Ticket, now: float) -> bool:
         if not self.admit_breaker(site, ticket, now):
@@ -162,17 +262,24 @@ class Placement:
         ticket.call.trace.endpoint = site.endpoint.name
 
     def admit_breaker(self, site: Site, ticket: Ticket, now: float) -> bool:
-        """Ask the endpoint's breaker for a permit; if refused, note when to ask again."""
-        before = site.breaker.state
-        if before == "closed":
-            ticket.permit = site.breaker.generation
+        """Ask the endpoint's breaker for a permit; if refused, note when to ask again.
+
+        In a pool in need, an endpoint that is cut off but answers now and then takes
+        calls beside its probes; what becomes of them does not move its breaker.
+        """
+        before = site.breaker
+        if before.state == "closed":
+            ticket.permit = before.generation
             return True
-        site.breaker, permit = site.breaker.admit(now)
-        if site.breaker.state != before:
+        site.breaker, permit = before.admit(now)
+        if site.breaker.state != before.state:
             self.breaker_moved(site)
         if permit is None:
-            if site.breaker.retry_at is not None:
-                self.wake(site.breaker.retry_at)
+            if self._is_needed(before):
+                ticket.permit = _STALE
+                return True
+            if before.retry_at is not None:
+                self.wake(before.retry_at)
             return False
         ticket.permit = permit
         return True
@@ -183,11 +290,23 @@ class Placement:
             self.reason, self.bound = reason, bound
 
     def check_fits(self, call: Call, tokens: int) -> None:
-        """Raise LimitExceeded if no endpoint could ever hold the call."""
-        for site in self.sites:
+        """Refuse a call that no endpoint could ever take.
+
+        Raises:
+            LimitExceeded: it costs more than the limits of all could ever hold.
+            Unserved: nobody serves its model.
+        """
+        serving = [s for s in self.sites if s.serves(call.model)]
+        if not serving:
+            known = sorted({model for s in self.sites for model in s.models})
+            raise Unserved(
+                f"call {call.id} asks for the model {call.model!r}, which no endpoint "
+                f"serves; those that are served: {', '.join(known)}"
+            )
+        for site in serving:
             if tokens <= site.rate.terms.most_tokens:
                 return
-        tight = self.sites[0].rate_fits(call, tokens)
+        tight = serving[0].rate_fits(call, tokens)
         raise LimitExceeded(
             f"call {call.id} needs {tokens} tokens, more "
             f"than the limit of {tight} a minute can ever hold; "
@@ -212,9 +331,37 @@ class Placement:
             self.wake_at = at
 
 
+def _candidate(site: Site, call: Call, now: float) -> Candidate:
+    in_flight, endpoint, limit = site.in_flight, site.endpoint, site.limit
+    cold = now < site.warm_at
+    return Candidate(
+        site.index,
+        endpoint.name,
+        in_flight,
+        limit.value,
+        site.rate_headroom(call, now) if site.rate.dims or site.learnt else 1.0,
+        endpoint.weight * site.warmth(now) if cold else endpoint.weight,
+        site.latency.value(now, in_flight),
+        limit.learns,
+        site.breaker.success_share,
+        endpoint.tier,
+    )
+
+
+def _tiers(sites: Sequence[Site]) -> dict[int, float]:
+    """Return the share of each tier that is well."""
+    well: dict[int, list[bool]] = {}
+    for site in sites:
+        found = well.setdefault(site.endpoint.tier, [])
+        found.append(site.breaker.state == "closed")
+    return {tier: sum(found) / len(found) for tier, found in well.items()}
+
+
 def _may_try(site: Site, ticket: Ticket, now: float) -> bool:
     """Is nothing but the rate in the way on this endpoint?"""
     call = ticket.call
+    if not site.serves(call.model):
+        return False
     if site.rate_fits(call, ticket.tokens) or site.paused_until(call.model, now):
         return False
     if site.waits_for_learnt(call, ticket.tokens, now):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from headrace.clock import Clock
 from headrace.jobs import AttemptRecord, Finished, Job, Recorded
 from headrace.model import Outcome
 from headrace.ports import Records, Sink
@@ -25,15 +26,23 @@ class Recorder:
         epoch: this owner; its writes change nothing that it does not hold.
         sink: shown each committed outcome.
         job_moved: told of each job a group touched.
+        clock: tells for how long an outcome waited for its group.
     """
 
     def __init__(
-        self, records: Records, epoch: int, sink: Sink, job_moved: JobMoved
+        self,
+        records: Records,
+        epoch: int,
+        sink: Sink,
+        job_moved: JobMoved,
+        clock: Clock,
     ) -> None:
         self._records = records
         self._epoch = epoch
         self._sink = sink
         self._job_moved = job_moved
+        self._now = clock.monotonic
+        self._put_at: list[float] = []
         self._finished: list[Finished] = []
         self._tries: list[tuple[int, AttemptRecord]] = []
         self._arrived = asyncio.Event()
@@ -49,6 +58,7 @@ class Recorder:
     def put(self, finished: Finished, tries: list[AttemptRecord]) -> None:
         """Take one outcome; it is safe after the next group."""
         self._finished.append(finished)
+        self._put_at.append(self._now())
         for record in tries:
             self._tries.append((finished.lease.item, record))
         count = len(self._finished)
@@ -94,6 +104,7 @@ class Recorder:
     async def _flush(self) -> None:
         group, self._finished = self._finished, []
         tries, self._tries = self._tries, []
+        put_at, self._put_at = self._put_at, []
         self._full.clear()
         if self._closed:
             self._full.set()
@@ -101,6 +112,10 @@ class Recorder:
         self._room.set()
         if not group:
             return
+        now = self._now()
+        for finished, at in zip(group, put_at, strict=True):
+            # Until the commit begins: what it takes is known too late to be in it.
+            finished.outcome.trace.recording_s = now - at
         recorded = await self._records.record(
             self._epoch, group, tries, self._sink.mark()
         )

@@ -141,7 +141,9 @@ class Session:
 
     async def _work_as(self, epoch: int, heartbeat: Heartbeat) -> None:
         tools = self._tools
-        recorder = Recorder(tools.store, epoch, tools.sink, self._job_moved)
+        recorder = Recorder(
+            tools.store, epoch, tools.sink, self._job_moved, tools.clock
+        )
         self._dispatchers = [
             Dispatcher(s, tools.store, epoch, heartbeat, recorder, tools.clock)
             for s in self._served

@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from headrace.engine.site import NO_HOLD, Hold, Site
+from headrace.engine.site import Site
+from headrace.engine.siterates import NO_HOLD, Hold
 from headrace.errors import CallError, ErrorCode, Unreachable
 from headrace.model import Call, Endpoint, Quota, Usage
+from headrace.policies.breaker import Breaker
 from headrace.policies.concurrency import Sample, Verdict
+from headrace.policies.health import NO_REFUSALS
 from headrace.policies.ratebook import Refusal
 from headrace.policies.retry import verdict_of
 
@@ -24,6 +27,12 @@ _OK = Verdict.OK
 _THROTTLE_BASE_S = 1.0
 """First pause of an endpoint that throttles without saying for how long."""
 _THROTTLE_CAP_S = 60.0
+_PARK_S = 300.0
+"""An endpoint that asks for a longer pause is cut off for it.
+
+Source: algorithm notes of this project, 3.2 (`max_server_wait`).
+"""
+_REFUSALS = frozenset({ErrorCode.RATE_LIMITED, ErrorCode.TOO_MANY_CONCURRENT})
 
 
 class Ticket(msgspec.Struct, eq=False):
@@ -78,6 +87,11 @@ class Ticket(msgspec.Struct, eq=False):
             self._settle(site, usage, now)
         site.answered(self.call, quotas, now)
         site.throttles = 0
+        site.refusals = NO_REFUSALS
+        duration_s = now - self.started_at
+        # With one endpoint there is nothing to compare: its peak is enough.
+        if self.gate.placement.has_choice or duration_s > site.latency.peak_s:
+            site.latency = site.latency.answered(now, duration_s)
         site.budget = site.budget.deposit()
         before = site.breaker
         if before.state == "closed":
@@ -125,6 +139,7 @@ class Ticket(msgspec.Struct, eq=False):
             # Refused though nothing else of ours is in flight: no limit is low enough.
             self._pause(site, error, now)
         self._observe_breaker(site, rule.breaker, now, error.retry_after_s)
+        self._park_if_hopeless(site, error, now)
         self._release(site, now, rule.limiter)
 
     def _rate_refused(self, site: Site, error: CallError, now: float) -> None:
@@ -157,10 +172,36 @@ class Ticket(msgspec.Struct, eq=False):
         self, site: Site, verdict: str, now: float, wait_s: float | None
     ) -> None:
         before = site.breaker
-        site.breaker = before.observe(
+        after = before.observe(
             now, self.permit, verdict, self.gate.clock.uniform(), wait_s
         )
-        if site.breaker.state != before.state:
+        if (
+            after.state != before.state == "closed"
+            and not after.is_hard
+            and not self.gate.placement.may_eject()
+        ):
+            after = before.counted(now, failed=True)
+        self._move_breaker(site, after, now)
+
+    def _park_if_hopeless(self, site: Site, error: CallError, now: float) -> None:
+        """Cut off an endpoint that refuses all, or wants no calls for long."""
+        wait_s, reason = error.retry_after_s, ""
+        if error.code in _REFUSALS:
+            site.refusals = site.refusals.refused(now)
+            if site.refusals.is_hopeless(now, site.latency):
+                quiet_s = now - site.refusals.since
+                reason = f"{site.refusals.count} calls refused within {quiet_s:.0f} s"
+        if wait_s is not None and wait_s > _PARK_S:
+            reason = f"it asked for a pause of {wait_s:.0f} s"
+        if reason and site.breaker.state != "open":
+            u = self.gate.clock.uniform()
+            self._move_breaker(site, site.breaker.parked(now, u, wait_s, reason), now)
+
+    def _move_breaker(self, site: Site, after: Breaker, now: float) -> None:
+        before, site.breaker = site.breaker, after
+        if after.state != before.state:
+            if after.state == "closed":
+                site.warm_up(now)
             self.gate.placement.breaker_moved(site)
 
     def _release(self, site: Site, now: float, verdict: Verdict) -> None:

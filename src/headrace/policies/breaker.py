@@ -30,6 +30,8 @@ class Health(StrEnum):
     FAIL = "fail"
     NEUTRAL = "neutral"
     """Nothing: our own fault, cancelled, or throttled."""
+    GONE = "gone"
+    """It failed, and nobody would fare better: nothing listens, or the key is refused."""
     EJECT = "eject"
     """It will take no call at all: quota spent."""
 
@@ -51,6 +53,8 @@ class BreakerRules(msgspec.Struct, frozen=True, gc=False):
     """Least pause once no quota is left: that does not come back within seconds."""
     jitter: float = 0.2
     probes_to_close: int = 2
+    hopeless: int = 10
+    """So many failures in a row are more than bad luck: no pool needs this one."""
 
 
 class Tally(msgspec.Struct, frozen=True, gc=False):
@@ -66,6 +70,7 @@ class Tally(msgspec.Struct, frozen=True, gc=False):
 
 RULES = BreakerRules()
 _EMPTY = Tally()
+_PROBE_FAILED = "a probe failed"
 
 
 class Breaker(msgspec.Struct, frozen=True, gc=False):
@@ -94,6 +99,9 @@ class Breaker(msgspec.Struct, frozen=True, gc=False):
     """Times it was cut off since it was last well."""
     probe_out: bool = False
     probes_ok: int = 0
+    is_hard: bool = False
+    """Is it of no use at all while cut off? Otherwise it answers now and then, and a
+    pool in need uses it."""
 
     def admit(self, now: float) -> tuple[Breaker, int | None]:
         """Ask for a permit.
@@ -136,15 +144,47 @@ class Breaker(msgspec.Struct, frozen=True, gc=False):
             return self.release(permit)
         if verdict == "eject":
             wait_s = max(self.rules.eject_s, retry_after_s or 0.0)
-            return _cut_off(self, now, u, wait_s, "no quota is left")
-        failed = verdict == "fail"
+            return self.parked(now, u, wait_s, "no quota is left")
+        is_gone = verdict == "gone"
+        failed = is_gone or verdict == "fail"
         if self.state == "half_open":
             if failed:
-                return _cut_off(self, now, u, retry_after_s, "a probe failed")
+                hard = is_gone or self.is_hard
+                return _cut_off(self, now, u, retry_after_s, _PROBE_FAILED, hard)
             return self._probe_succeeded(now)
-        counted = self._counted(now, failed=failed)
+        counted = self.counted(now, failed=failed)
         reason = _sick(counted) if failed else ""
-        return _cut_off(counted, now, u, retry_after_s, reason) if reason else counted
+        if not reason:
+            return counted
+        hard = is_gone or _is_hopeless(counted)
+        return _cut_off(counted, now, u, retry_after_s, reason, hard)
+
+    def parked(
+        self, now: float, u: float, wait_s: float | None, reason: str
+    ) -> Breaker:
+        """Cut the endpoint off whatever was counted: it takes no calls at all.
+
+        Args:
+            now: monotonic seconds.
+            u: uniform in [0, 1).
+            wait_s: at least so long; None = the usual time, doubled each time.
+            reason: for people.
+        """
+        return _cut_off(self, now, u, wait_s, reason, hard=True)
+
+    def is_due(self, now: float) -> bool:
+        """Would `admit` let a probe through? False while closed."""
+        if self.state == "half_open" and not self.probe_out:
+            return True
+        return self.state != "closed" and (
+            self.retry_at is None or self.retry_at <= now
+        )
+
+    @property
+    def success_share(self) -> float:
+        """Share of the calls of the window that did not fail, 0 to 1; 1.0 if none."""
+        calls = self.calls + self.tally.calls
+        return 1.0 - (self.failures + self.tally.failures) / calls if calls else 1.0
 
     def answered(self, now: float, permit: int) -> Breaker:
         """Learn that a call went well: `observe` of `ok`, for a closed breaker only.
@@ -154,7 +194,7 @@ class Breaker(msgspec.Struct, frozen=True, gc=False):
         if permit != self.generation:
             return self
         if now >= self.tally.ends_at:
-            return self._counted(now, failed=False)
+            return self.counted(now, failed=False)
         return Breaker(
             self.probe_timeout_s,
             self.rules,
@@ -178,9 +218,14 @@ class Breaker(msgspec.Struct, frozen=True, gc=False):
             reason=self.reason,
             opened=self.opened,
             probes_ok=self.probes_ok,
+            is_hard=self.is_hard,
         )
 
-    def _counted(self, now: float, *, failed: bool) -> Breaker:
+    def counted(self, now: float, *, failed: bool) -> Breaker:
+        """Return the breaker with one more call in its window, closed as it was.
+
+        For `observe`, and for who must not cut the endpoint off (`health.may_eject`).
+        """
         calls, failures, tally = self.calls, self.failures, self.tally
         if now >= tally.ends_at:
             tally = _rolled(self, now)
@@ -207,6 +252,7 @@ class Breaker(msgspec.Struct, frozen=True, gc=False):
             opened=self.opened,
             probe_out=True,
             probes_ok=probes_ok,
+            is_hard=self.is_hard,
         )
 
     def _probe_succeeded(self, now: float) -> Breaker:
@@ -223,6 +269,7 @@ class Breaker(msgspec.Struct, frozen=True, gc=False):
             reason=self.reason,
             opened=self.opened,
             probes_ok=probes_ok,
+            is_hard=self.is_hard,
         )
 
 
@@ -255,8 +302,20 @@ def _sick(breaker: Breaker) -> str:
     return ""
 
 
+def _is_hopeless(breaker: Breaker) -> bool:
+    """Did nothing succeed within the window, or nothing for long?"""
+    calls = breaker.calls + breaker.tally.calls
+    failures = breaker.failures + breaker.tally.failures
+    return failures == calls or breaker.consecutive >= breaker.rules.hopeless
+
+
 def _cut_off(
-    breaker: Breaker, now: float, u: float, retry_after_s: float | None, reason: str
+    breaker: Breaker,
+    now: float,
+    u: float,
+    retry_after_s: float | None,
+    reason: str,
+    hard: bool,  # noqa: FBT001  a fact about the failure
 ) -> Breaker:
     """Return the breaker open, each time in a row for twice as long."""
     rules, opened = breaker.rules, breaker.opened + 1
@@ -272,4 +331,5 @@ def _cut_off(
         retry_at=now + wait_s,
         reason=reason,
         opened=opened,
+        is_hard=hard,
     )

@@ -140,9 +140,10 @@ class Lesson(msgspec.Struct, frozen=True, gc=False):
         Who says for three windows that nothing is left, and refuses none of our calls,
         is not believed until a refusal.
         """
-        if share < _SPENT or own_share > 0.5:
+        ours = own_share > 0.5 and self.is_believed
+        if share < _SPENT or ours:
             return self if not self.doubts else self._with(doubts=0)
-        if now < self.doubted_at + self.window_s:
+        if not self.is_believed or now < self.doubted_at + self.window_s:
             return self
         return self._with(doubts=self.doubts + 1, doubted_at=now)
 
@@ -168,8 +169,11 @@ class Lesson(msgspec.Struct, frozen=True, gc=False):
         return self._with(crest=crest, age_s=0.0, cut_at=now, seen_at=until, doubts=0)
 
     def paused(self, now: float, until: float) -> Lesson:
-        """Return a new lesson that a refusal has begun."""
-        return self._with(cut_at=now, seen_at=until)
+        """Return a new lesson that a refusal has begun.
+
+        What we sent before fills its first window, and is no time of use.
+        """
+        return self._with(cut_at=now, seen_at=max(until, now + self.window_s))
 
     def opened(self) -> Lesson:
         """Return the lesson that binds no more: the window was not what it seemed."""
@@ -178,7 +182,9 @@ class Lesson(msgspec.Struct, frozen=True, gc=False):
     def differs(self, limit: float) -> bool:
         """Is `limit` above `value`, or so far below that it must be moved?"""
         value = self.value
-        return value < limit or value > limit * (1.0 + _SAME)
+        if value > limit:
+            return value > limit * (1.0 + _SAME) or value >= self.told
+        return value < limit
 
     def _with(self, **changes: float | int | str) -> Lesson:
         return msgspec.structs.replace(self, **changes)

@@ -65,7 +65,7 @@ _RULES = MappingProxyType(
         ErrorCode.CONFLICT: ErrorRule(base_s=0.5, budget_cost=1.0),
         # Certainly not sent: always safe, and worth trying elsewhere soon.
         ErrorCode.CONNECT_FAILED: ErrorRule(
-            retries=True, base_s=0.1, breaker=Health.FAIL, budget_cost=1.0
+            retries=True, base_s=0.1, breaker=Health.GONE, budget_cost=1.0
         ),
         # Work may be lost on the far side: twice the budget (botocore: 10 against 5).
         ErrorCode.CONNECTION_LOST: ErrorRule(
@@ -89,7 +89,7 @@ _RULES = MappingProxyType(
         # nothing (Vector #3493).
         ErrorCode.BAD_CALL: _NOT_AGAIN,
         # A key refused to all cuts the endpoint off; refused to a few, it does not.
-        ErrorCode.UNAUTHORISED: ErrorRule(breaker=Health.FAIL),
+        ErrorCode.UNAUTHORISED: ErrorRule(breaker=Health.GONE),
         ErrorCode.UNKNOWN_MODEL: _NOT_AGAIN,
         # 402, 429 `insufficient_quota`: the endpoint is of no use to anybody.
         ErrorCode.QUOTA_SPENT: ErrorRule(breaker=Health.EJECT),

@@ -19,6 +19,8 @@ from msgspec.structs import replace
 
 from headrace.errors import WrongState
 from headrace.jobs import FailurePolicy, Finished, Job, Leased
+from headrace.model import Usage
+from headrace.testing.store_checks_sums import costing
 from headrace.testing.store_model import JobModel
 from headrace.testing.store_world import (
     LEASE_S,
@@ -132,9 +134,14 @@ class StoreMachine(RuleBasedStateMachine):
         self, group: list[Leased], of: list[tuple[int, Leased]], *, ok: bool
     ) -> None:
         epoch = of[0][0] if of else 0
-        done = [succeeded(lease) if ok else failed(lease) for lease in group]
+        done = [
+            costing(succeeded(lease) if ok else failed(lease), Usage(n, n), str(n))
+            for n, lease in enumerate(group)
+        ]
         recorded = self._do(self._world.store.record(epoch, done))
-        expected = {d.lease.item: d for d in done if self._is_held(epoch, d.lease)}
+        # The first outcome of an item counts.
+        held = [d for d in reversed(done) if self._is_held(epoch, d.lease)]
+        expected = {d.lease.item: d for d in held}
         assert recorded.numbers.keys() == expected.keys()
         self._end(list(expected.values()))
 
@@ -144,6 +151,7 @@ class StoreMachine(RuleBasedStateMachine):
             outcome = one.outcome
             model = self._model(one.lease)
             model.end(one.lease.seq, outcome.state, outcome.trace.attempts)
+            model.spent += outcome.usage.input_tokens if outcome.usage else 0
         for model in touched.values():
             model.settle()
 
@@ -230,6 +238,8 @@ class StoreMachine(RuleBasedStateMachine):
             found = self._do(seen(self._world.store, job))
             assert found.counts == model.counts()
             assert found.state is model.job_state()
+            sums = (found.input_tokens, found.output_tokens, found.cost_usd)
+            assert sums == (model.spent,) * 3
 
     @invariant()
     def every_ended_item_has_one_outcome(self) -> None:

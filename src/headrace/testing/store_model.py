@@ -32,6 +32,8 @@ class JobModel:
         self.state = "queued" if items else "finalizing"
         self.ending = "completed"
         self.has_started = False
+        self.spent = 0
+        """Tokens in, tokens out and dollars: the machine spends as much of each."""
 
     def counts(self) -> Counts:
         """Return how many items are in each state."""
