@@ -11,20 +11,24 @@ from collections.abc import (
 from types import TracebackType
 from typing import Any
 
+import msgspec
+
 from headrace.app import (
     BuiltRoute,
     RouteTools,
     build_function_route,
     build_http_route,
+    open_caching,
 )
 from headrace.clock import Clock, SystemClock
 from headrace.engine.budgeting import StoreLedger
+from headrace.engine.caching import Caching
 from headrace.engine.direct import answer
 from headrace.engine.session import Session, SessionTools
 from headrace.engine.shutdown import Shutdown
 from headrace.engine.vigil import Vigil
 from headrace.errors import ConfigError, NotFound
-from headrace.events import Event, JobMoved, TryFailed
+from headrace.events import CacheStatistics, Event, JobMoved, TryFailed
 from headrace.jobhandle import JobHandle
 from headrace.jobs import (
     FailurePolicy,
@@ -54,8 +58,12 @@ class Headrace:
     Without routes it only submits and watches: other processes do the work.
     """
 
-    def __init__(self, where: str, routes: Sequence[Route], clock: Clock) -> None:
+    def __init__(
+        self, where: str, routes: Sequence[Route], clock: Clock, cache_store: str
+    ) -> None:
         self._where = where
+        self._cache_store = cache_store
+        self._caching: Caching | None = None
         self._routes = {route.name: route for route in routes}
         if len(self._routes) != len(routes):
             raise ConfigError("two routes bear the same name")
@@ -71,21 +79,23 @@ class Headrace:
     async def __aenter__(self) -> Headrace:
         self.store = await open_store(self._where, self._clock)
         try:
+            if any(route.cache is not None for route in self._routes.values()):
+                place = self._cache_store
+                self._caching = await open_caching(place, self.store, self._clock)
             self._start()
         except BaseException:
-            await self.store.close()
+            await self._close()
             raise
         return self
 
     def _start(self) -> None:
-        tools = RouteTools(self._clock, self._hear)
+        tools = RouteTools(self._clock, self._hear, caching=self._caching)
         vigils: dict[str, Vigil] = {}
         for name, route in self._routes.items():
             if isinstance(route, HttpRoute):
                 vigils[name] = Vigil(self._clock)
-                ledger = StoreLedger(self.store)
-                watched = RouteTools(
-                    self._clock, self._hear, vigils[name], ledger=ledger
+                watched = msgspec.structs.replace(
+                    tools, vigil=vigils[name], ledger=StoreLedger(self.store)
                 )
                 self._served[name] = build_http_route(route, key_of, watched)
             else:
@@ -113,9 +123,21 @@ class Headrace:
                 if error is None and self._working.exception() is not None:
                     await self._working
         finally:
-            for built in self._served.values():
-                await built.close()
-            await self.store.close()
+            await self._close()
+
+    async def _close(self) -> None:
+        if self._caching is not None:
+            await self._caching.close()
+        for built in self._served.values():
+            await built.close()
+        await self.store.close()
+
+    def cache_statistics(self) -> CacheStatistics | None:
+        """Return what the cache of the routes saved so far; None without one."""
+        prices = [p for r in self._routes.values() for p in getattr(r, "prices", ())]
+        if self._caching is None:
+            return None
+        return self._caching.statistics(tuple(prices))
 
     async def submit(  # noqa: PLR0913  a face: all but two are named options
         self,
@@ -134,7 +156,8 @@ class Headrace:
         Args:
             items: payloads, or `Item`s with a name of their own (default: the index).
                 For an HTTP route a payload is an `HttpRequest` or a mapping with `url`,
-                `body` and perhaps `method`, `custom_id`; for a function any JSON value.
+                `body` and perhaps `method`, `custom_id`, `cache` (False refuses an answer
+                that is kept); for a function any JSON value.
             route: who answers them; need not be served by this process.
             priority: low, normal, high or urgent.
             idempotency_key: submitting again under the same key returns the first job.
@@ -277,6 +300,7 @@ def open(
     where: str | os.PathLike[str] = "headrace.db",
     routes: Sequence[Route] = (),
     *,
+    cache_store: str = "",
     clock: Clock | None = None,
 ) -> Headrace:
     """Open a store, and serve routes from it while the block lasts.
@@ -284,13 +308,15 @@ def open(
     Args:
         where: a SQLite path, or `postgresql://…`.
         routes: what this process answers; none to submit and watch only.
+        cache_store: where the answers of routes with a `cache` are kept: empty for beside
+            the jobs, `memory`, or `redis://…`.
         clock: time and chance.
 
     Raises (on entering):
         StoreError: the database cannot be used; says why and what to do.
         ConfigError: a route is refused.
     """
-    return Headrace(os.fspath(where), routes, clock or SystemClock())
+    return Headrace(os.fspath(where), routes, clock or SystemClock(), cache_store)
 
 
 def key_of(endpoint: Endpoint) -> str | None:

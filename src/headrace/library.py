@@ -8,11 +8,12 @@ import logging
 from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
+    AsyncIterator,
     Awaitable,
     Callable,
     Iterable,
 )
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from typing import Any
 
 import msgspec
@@ -23,10 +24,14 @@ from headrace.app import (
     Terms,
     build,
     function_provider,
+    open_caching,
     unheard,
 )
+from headrace.caches.opening import MEMORY, REDIS
 from headrace.clock import Clock, SystemClock
 from headrace.engine.budgeting import Money
+from headrace.engine.caching import Keeping
+from headrace.engine.callkeys import function_key_of, function_name
 from headrace.engine.meter import INTERVAL_S, Meter
 from headrace.engine.runner import Runner, RunTools
 from headrace.errors import ConfigError
@@ -42,7 +47,8 @@ from headrace.model import (
     Trace,
 )
 from headrace.routes import Backend
-from headrace.terms import Budget, Price
+from headrace.stores.opening import open_store
+from headrace.terms import Budget, CacheRules, Price
 
 ProgressCallback = Callable[[Progress], Awaitable[None] | None]
 Items = Iterable[Any] | AsyncIterable[Any]
@@ -70,6 +76,10 @@ class Options(msgspec.Struct, frozen=True):
         prices: what tokens cost; one without a model, since functions have none.
         progress: told how the run stands, at most ten times a second and at the end; a
             coroutine function is awaited aside. Its own error never harms the run.
+        cache: equal items are called once, and answers kept; None = not. An item or an
+            answer that JSON does not give back as it was is not kept.
+        cache_store: where answers are kept: `memory` for this run only; a SQLite path,
+            `postgresql://…` or `redis://…` for others, too, under the function's name.
         clock: time and chance.
     """
 
@@ -82,6 +92,8 @@ class Options(msgspec.Struct, frozen=True):
     budget: Budget | None = None
     prices: tuple[Price, ...] = ()
     progress: ProgressCallback | None = None
+    cache: CacheRules | None = None
+    cache_store: str = "memory"
     clock: Clock | None = None
 
 
@@ -110,13 +122,15 @@ async def stream(
         Exception: what `items` itself raises, after the outcomes that came before.
     """
     chosen = Options(**options)
-    run = _Run(function, items, chosen, ordered=ordered)
-    try:
-        async with aclosing(run.outcomes()) as source:
-            async for outcome in source:
-                yield outcome
-    finally:
-        await run.close()
+    clock = chosen.clock or SystemClock()
+    async with _caching(function, chosen, clock) as keeping:
+        run = _Run(function, items, chosen, clock, keeping, ordered=ordered)
+        try:
+            async with aclosing(run.outcomes()) as source:
+                async for outcome in source:
+                    yield outcome
+        finally:
+            await run.close()
 
 
 async def run(
@@ -131,6 +145,27 @@ async def run(
     return outcomes
 
 
+@asynccontextmanager
+async def _caching(
+    function: Callable[[Any], Any] | str, options: Options, clock: Clock
+) -> AsyncIterator[Keeping | None]:
+    """Open the place where answers are kept, if they are."""
+    rules, where = options.cache, options.cache_store
+    if rules is None or rules.ttl_s == 0:
+        yield None
+        return
+    is_private = where == MEMORY
+    key_of = function_key_of("" if is_private else function_name(function))
+    async with AsyncExitStack() as stack:
+        store = None
+        if not is_private and not where.startswith(REDIS):
+            store, where = await open_store(where, clock), ""
+            stack.push_async_callback(store.close)
+        caching = await open_caching(where, store, clock)
+        stack.push_async_callback(caching.close)
+        yield Keeping(caching, rules, key_of)
+
+
 class _Run:
     """One run in memory: the object graph, and who watches it."""
 
@@ -139,13 +174,16 @@ class _Run:
         function: Callable[[Any], Any] | str,
         items: Items,
         options: Options,
+        clock: Clock,
+        keeping: Keeping | None,
         *,
         ordered: bool,
     ) -> None:
         self._options = options
-        clock = options.clock or SystemClock()
-        self._built = _build(function, options, clock)
+        self._built = _build(function, options, clock, keeping)
         meter = Meter(self._built.gate, self._built.crew, clock)
+        if keeping is not None:
+            meter.cached = keeping.caching.statistics
         self._watcher = (
             Watcher(options.progress, meter, clock) if options.progress else None
         )
@@ -174,12 +212,16 @@ class _Run:
 
 
 def _build(
-    function: Callable[[Any], Any] | str, options: Options, clock: Clock
+    function: Callable[[Any], Any] | str,
+    options: Options,
+    clock: Clock,
+    keeping: Keeping | None,
 ) -> Built:
     limits = options.limits.with_in_flight(DEFAULT_IN_FLIGHT)
     provider = function_provider(function, options.backend, limits.most_in_flight)
     endpoint = Endpoint("function", limits=limits)
-    tools, terms = RouteTools(clock, unheard), Terms(_money_of(options))
+    tools = RouteTools(clock, unheard)
+    terms = Terms(_money_of(options), keeping=keeping)
     return build(provider, (endpoint,), options.retry, options.timeout_s, tools, terms)
 
 

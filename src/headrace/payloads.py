@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from headrace.jobs import NewItem
-from headrace.wire import HttpRequest, encode_request
+from headrace.wire import HttpRequest, encode_request, request_of
 
 Payloads = Iterable[Any] | AsyncIterable[Any]
 
@@ -41,8 +41,7 @@ def new_item(item: Any, index: int) -> NewItem:
         item, custom_id = item.payload, item.custom_id
     if isinstance(item, Mapping) and "url" in item and "body" in item:
         custom_id = str(item.get("custom_id", custom_id))
-        body = msgspec.json.encode(item["body"])
-        item = HttpRequest(item["url"], body, item.get("method", "POST"))
+        item = request_of(item)
     if isinstance(item, HttpRequest):
         return NewItem(custom_id, encode_request(item))
     return NewItem(custom_id, msgspec.json.encode(item))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import msgspec
 
@@ -55,6 +56,16 @@ class HttpRequest(msgspec.Struct, frozen=True):
     headers: tuple[tuple[str, str], ...] = ()
     cacheable: bool = True
     """May an answer that was kept do, and may this one's be kept?"""
+
+
+def request_of(item: Mapping[str, Any]) -> HttpRequest:
+    """Return the request of an item with `url`, `body`, perhaps `method`, `cache`."""
+    return HttpRequest(
+        item["url"],
+        _encode(item["body"]),
+        item.get("method", "POST"),
+        cacheable=item.get("cache") is not False,
+    )
 
 
 class _Stored(msgspec.Struct, frozen=True, omit_defaults=True):

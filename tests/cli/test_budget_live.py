@@ -54,3 +54,22 @@ def test_a_model_without_a_price_is_not_sent(place, fast):
     assert summary_of(done)["counts"]["succeeded"] == 0
     shown = place.call("jobs", "show", "out.jsonl")
     assert "no price is known for model 'm'" in shown.stdout
+
+
+def test_what_was_spent_before_a_kill_counts_and_nothing_counts_twice(place, slow):
+    place.ask("in.jsonl", 40)
+    flags = (*RUN, "--base-url", slow, "--price", "1/2")
+    killed = place.start(*flags)
+    for row in killed.stdout:
+        event = json.loads(row)
+        if event["event"] == "job" and event["version"] > 8:
+            break
+    killed.kill()
+    killed.communicate()
+    again = place.call(*flags, "--budget-usd", "1")
+    assert again.returncode == 0, again.stderr
+    rows = [row["response"]["body"]["usage"] for row in place.rows("out.jsonl")]
+    cost = sum(row["prompt_tokens"] + 2 * row["completion_tokens"] for row in rows)
+    summary = summary_of(again)
+    assert summary["this_run"]["outcomes"]["succeeded"] < 40
+    assert summary["cost_usd"] == pytest.approx(cost / 1e6)

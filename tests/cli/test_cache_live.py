@@ -107,3 +107,24 @@ def test_a_cache_store_that_is_away_fails_no_call(place, fast):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "the cache fails" in done.stderr
+
+
+def test_what_is_kept_can_be_seen_and_forgotten(place, fast):
+    place.write("IN.jsonl", *asked(5, "a"))
+    for out in ("A.jsonl", "B.jsonl"):
+        flags = ("--base-url", fast, "--cache")
+        assert place.call("run", "IN.jsonl", "-o", out, *flags).returncode == 0
+    shown = json.loads(place.call("cache", "show", "--json").stdout)
+    assert (shown["entries"], shown["hits"]) == (5, 5)
+    assert "5 answers kept" in place.call("cache", "show").stdout
+    assert place.call("cache", "clear").returncode == 2
+    assert place.call("cache", "clear", "--yes").returncode == 0
+    assert json.loads(place.call("cache", "show", "--json").stdout)["entries"] == 0
+    assert len(place.rows("A.jsonl")) == 5
+
+
+def test_a_cache_that_is_not_there_is_not_made(place):
+    done = place.call("cache", "show")
+    assert done.returncode == 2
+    assert "there is no store" in done.stderr
+    assert not (place / "headrace.db").exists()

@@ -7,6 +7,7 @@ from headrace.clock import Clock
 from headrace.errors import ConfigError
 from headrace.ports import Cache
 
+MEMORY = "memory"
 REDIS = ("redis://", "rediss://", "unix://")
 
 
@@ -20,7 +21,7 @@ async def open_cache(address: str, clock: Clock) -> Cache:
     Raises:
         ConfigError: any other address, or the package for Redis is not installed.
     """
-    if address == "memory":
+    if address == MEMORY:
         return MemoryCache(clock)
     if address.startswith(REDIS):
         from headrace.caches.redis import open_redis  # an extra, and slow to import

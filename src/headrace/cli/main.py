@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from headrace.cli.cache import cache
 from headrace.cli.check import check
 from headrace.cli.exits import Exit
 from headrace.cli.jobs import jobs, migrate
@@ -24,6 +25,7 @@ app = typer.Typer(
 app.command()(run)
 app.command()(check)
 app.add_typer(jobs, name="jobs")
+app.add_typer(cache, name="cache")
 app.command()(migrate)
 app.command()(provider)
 app.command()(simulate)
