@@ -22,6 +22,7 @@ from headrace.engine.dispatcher import Served
 from headrace.engine.gate import Gate
 from headrace.engine.hedging import HedgeTools, Streams, hedging
 from headrace.engine.layers import stack
+from headrace.engine.pool import Pool, Prepare, check_pool
 from headrace.engine.retrying import RetryTools, limiting, retrying
 from headrace.engine.vigil import Vigil
 from headrace.errors import BadReply, ConfigError
@@ -43,7 +44,7 @@ from headrace.providers.dialects import Dialect, dialect_named
 from headrace.providers.functions.coroutine import CoroutineProvider
 from headrace.providers.functions.process import ProcessProvider
 from headrace.providers.functions.thread import ThreadProvider
-from headrace.providers.http import HttpProvider
+from headrace.providers.http import HttpProvider, checked_endpoint
 from headrace.routes import Backend, FunctionRoute, HttpRoute, Keys
 from headrace.telemetry.resources import CpuLoad
 from headrace.terms import CacheRules, Hedge
@@ -73,6 +74,10 @@ def _never(_call: Call) -> bool:
     return False
 
 
+def _as_it_is(endpoint: Endpoint) -> Endpoint:
+    return endpoint
+
+
 class Terms(msgspec.Struct, frozen=True):
     """What a route asks for beyond tries and time limits."""
 
@@ -85,6 +90,8 @@ class Terms(msgspec.Struct, frozen=True):
     """None: no answer is kept."""
     strategy: str = "headroom"
     """Which endpoint gets a call."""
+    prepare: Prepare = _as_it_is
+    """Applied to each endpoint that comes while the route is served."""
 
 
 class Built(msgspec.Struct, frozen=True):
@@ -96,6 +103,7 @@ class Built(msgspec.Struct, frozen=True):
     provider: Provider
     deadlines: Deadlines
     direct: DirectTools
+    pool: Pool
 
     async def close(self) -> None:
         """Give everything back; idempotent."""
@@ -121,6 +129,10 @@ class BuiltRoute(msgspec.Struct, frozen=True):
     def direct(self) -> DirectTools:
         return self.built.direct
 
+    @property
+    def pool(self) -> Pool:
+        return self.built.pool
+
     async def close(self) -> None:
         """Give everything back; idempotent."""
         await self.built.close()
@@ -137,9 +149,9 @@ def build(
     """Wire one route: the layers around its provider, outermost first.
 
     Raises:
-        ConfigError: an unknown strategy.
-        ValueError: two endpoints of one name or one address.
+        ConfigError: an unknown strategy; no endpoint, or two that are one.
     """
+    check_pool(endpoints)
     clock = tools.clock
     gate = Gate(
         endpoints,
@@ -152,8 +164,8 @@ def build(
     crew = Crew(gate.capacity + gate.capacity // 8 + 8)
     deadlines = Deadlines()
     trying = attempting(gate, provider, deadlines, timeout_s)
+    till = Till(terms.money, endpoints, tools.ledger)
     if terms.money.is_counted:
-        till = Till(terms.money, endpoints, tools.ledger)
         trying = stack(trying, budgeting(till))
     if terms.hedge is not None:
         hedge_tools = HedgeTools(gate, clock, terms.streams)
@@ -171,7 +183,8 @@ def build(
     handler = around(RetryTools(gate, deadlines, clock, crew, listener, tools.vigil))
     direct = around(RetryTools(gate, deadlines, clock, Sleeper(clock), listener))
     direct_tools = DirectTools(direct, deadlines)
-    return Built(handler, gate, crew, provider, deadlines, direct_tools)
+    pool = Pool(gate, terms.prepare, till.know)
+    return Built(handler, gate, crew, provider, deadlines, direct_tools, pool)
 
 
 def build_http_route(route: HttpRoute, keys: Keys, tools: RouteTools) -> BuiltRoute:
@@ -182,10 +195,13 @@ def build_http_route(route: HttpRoute, keys: Keys, tools: RouteTools) -> BuiltRo
     """
     dialect = dialect_named(route.dialect)
     provider = HttpProvider(dialect, keys)
-    endpoints = tuple(
-        with_token_accounting(_with_limit_found(e), dialect.token_accounting)
-        for e in route.endpoints
-    )
+
+    def prepare(endpoint: Endpoint) -> Endpoint:
+        keys(endpoint)
+        sound = checked_endpoint(endpoint)
+        return with_token_accounting(_with_limit_found(sound), dialect.token_accounting)
+
+    endpoints = tuple(prepare(endpoint) for endpoint in route.endpoints)
     key_of = http_key_of(route.dialect, endpoints, dialect.streams)
     terms = Terms(
         money_of(route),
@@ -193,6 +209,7 @@ def build_http_route(route: HttpRoute, keys: Keys, tools: RouteTools) -> BuiltRo
         lambda call: dialect.streams(call.payload),
         tools.keeping(route.cache, key_of),
         route.strategy,
+        prepare,
     )
     built = build(provider, endpoints, route.retry, route.timeout_s, tools, terms)
 
