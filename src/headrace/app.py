@@ -19,6 +19,7 @@ from headrace.engine.crew import Crew
 from headrace.engine.deadlines import Deadlines
 from headrace.engine.direct import DirectTools, Sleeper
 from headrace.engine.dispatcher import Served
+from headrace.engine.falling_back import falling_back
 from headrace.engine.gate import Gate
 from headrace.engine.hedging import HedgeTools, Streams, hedging
 from headrace.engine.layers import stack
@@ -34,6 +35,7 @@ from headrace.model import (
     Cost,
     Endpoint,
     Handler,
+    Layer,
     Retry,
     Trace,
     with_token_accounting,
@@ -48,7 +50,7 @@ from headrace.providers.http import HttpProvider, checked_endpoint
 from headrace.routes import Backend, FunctionRoute, HttpRoute, Keys
 from headrace.telemetry.resources import CpuLoad
 from headrace.terms import CacheRules, Hedge
-from headrace.wire import decode_request
+from headrace.wire import decode_request, with_model
 
 
 class RouteTools(msgspec.Struct, frozen=True):
@@ -90,6 +92,8 @@ class Terms(msgspec.Struct, frozen=True):
     """None: no answer is kept."""
     strategy: str = "headroom"
     """Which endpoint gets a call."""
+    falling_back: Layer | None = None
+    """Asks other models; None: each call is of one model only."""
     prepare: Prepare = _as_it_is
     """Applied to each endpoint that comes while the route is served."""
 
@@ -171,13 +175,14 @@ def build(
         hedge_tools = HedgeTools(gate, clock, terms.streams)
         trying = stack(trying, hedging(terms.hedge, hedge_tools))
 
+    limit = limiting(retry.total_s, deadlines, clock)
+
     def around(retry_tools: RetryTools) -> Handler:
-        return stack(
-            trying,
-            caching(terms.keeping, crew, deadlines, clock),
-            limiting(retry.total_s, deadlines, clock),
-            retrying(retry, retry_tools),
-        )
+        cache = caching(terms.keeping, crew, deadlines, clock)
+        tries = retrying(retry, retry_tools)
+        if terms.falling_back is None:
+            return stack(trying, cache, limit, tries)
+        return stack(trying, limit, terms.falling_back, cache, tries)
 
     listener = tools.listener
     handler = around(RetryTools(gate, deadlines, clock, crew, listener, tools.vigil))
@@ -209,6 +214,7 @@ def build_http_route(route: HttpRoute, keys: Keys, tools: RouteTools) -> BuiltRo
         lambda call: dialect.streams(call.payload),
         tools.keeping(route.cache, key_of),
         route.strategy,
+        _falling_back(route, dialect),
         prepare,
     )
     built = build(provider, endpoints, route.retry, route.timeout_s, tools, terms)
@@ -226,6 +232,28 @@ def _with_limit_found(endpoint: Endpoint) -> Endpoint:
     """Return the endpoint with the calls in flight found, unless they are stated."""
     limits = endpoint.limits.with_in_flight("auto")
     return msgspec.structs.replace(endpoint, limits=limits)
+
+
+def _falling_back(route: HttpRoute, dialect: Dialect) -> Layer | None:
+    """Return the layer that asks the other models of a route, if it names some.
+
+    Raises:
+        ConfigError: the dialect knows of no models.
+    """
+    if not route.fallbacks:
+        return None
+    if route.dialect == "http":
+        raise ConfigError(
+            f"route {route.name}: given a fallback with the dialect http, which knows of "
+            "no models; allowed with openai, anthropic and azure"
+        )
+
+    def ask(call: Call, model: str) -> Call:
+        request = with_model(call.payload, model)
+        _, cost = dialect.describe(request)
+        return msgspec.structs.replace(call, payload=request, model=model, cost=cost)
+
+    return falling_back(route.fallbacks, ask)
 
 
 def money_of(route: HttpRoute) -> Money:
