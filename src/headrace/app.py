@@ -18,9 +18,11 @@ from headrace.engine.callkeys import function_key_of, function_name, http_key_of
 from headrace.engine.crew import Crew, workers_for
 from headrace.engine.deadlines import Deadlines
 from headrace.engine.direct import DirectTools, Sleeper
+from headrace.engine.falling_back import falling_back
 from headrace.engine.gate import Gate
 from headrace.engine.hedging import HedgeTools, Streams, hedging
 from headrace.engine.layers import stack
+from headrace.engine.pool import Pool, Prepare, check_pool
 from headrace.engine.retrying import RetryTools, limiting, retrying
 from headrace.engine.served import Served
 from headrace.engine.vigil import Vigil
@@ -33,6 +35,7 @@ from headrace.model import (
     Cost,
     Endpoint,
     Handler,
+    Layer,
     Retry,
     Trace,
     with_token_accounting,
@@ -43,11 +46,11 @@ from headrace.providers.dialects import Dialect, dialect_named
 from headrace.providers.functions.coroutine import CoroutineProvider
 from headrace.providers.functions.process import ProcessProvider
 from headrace.providers.functions.thread import ThreadProvider
-from headrace.providers.http import HttpProvider
+from headrace.providers.http import HttpProvider, checked_endpoint
 from headrace.routes import Backend, FunctionRoute, HttpRoute, Keys
 from headrace.telemetry.resources import CpuLoad
 from headrace.terms import CacheRules, Hedge
-from headrace.wire import decode_request
+from headrace.wire import decode_request, with_model
 
 
 class RouteTools(msgspec.Struct, frozen=True):
@@ -73,6 +76,10 @@ def _never(_call: Call) -> bool:
     return False
 
 
+def _as_it_is(endpoint: Endpoint) -> Endpoint:
+    return endpoint
+
+
 class Terms(msgspec.Struct, frozen=True):
     """What a route asks for beyond tries and time limits."""
 
@@ -85,6 +92,10 @@ class Terms(msgspec.Struct, frozen=True):
     """None: no answer is kept."""
     strategy: str = "headroom"
     """Which endpoint gets a call."""
+    falling_back: Layer | None = None
+    """Asks other models; None: each call is of one model only."""
+    prepare: Prepare = _as_it_is
+    """Applied to each endpoint that comes while the route is served."""
 
 
 class Built(msgspec.Struct, frozen=True):
@@ -96,6 +107,7 @@ class Built(msgspec.Struct, frozen=True):
     provider: Provider
     deadlines: Deadlines
     direct: DirectTools
+    pool: Pool
 
     async def close(self) -> None:
         """Give everything back; idempotent."""
@@ -121,6 +133,10 @@ class BuiltRoute(msgspec.Struct, frozen=True):
     def direct(self) -> DirectTools:
         return self.built.direct
 
+    @property
+    def pool(self) -> Pool:
+        return self.built.pool
+
     async def close(self) -> None:
         """Give everything back; idempotent."""
         await self.built.close()
@@ -137,9 +153,9 @@ def build(
     """Wire one route: the layers around its provider, outermost first.
 
     Raises:
-        ConfigError: an unknown strategy.
-        ValueError: two endpoints of one name or one address.
+        ConfigError: an unknown strategy; no endpoint, or two that are one.
     """
+    check_pool(endpoints)
     clock = tools.clock
     gate = Gate(
         endpoints,
@@ -153,26 +169,28 @@ def build(
     gate.capacity_moved = crew.follow
     deadlines = Deadlines()
     trying = attempting(gate, provider, deadlines, timeout_s)
+    till = Till(terms.money, endpoints, tools.ledger)
     if terms.money.is_counted:
-        till = Till(terms.money, endpoints, tools.ledger)
         trying = stack(trying, budgeting(till))
     if terms.hedge is not None:
         hedge_tools = HedgeTools(gate, clock, terms.streams)
         trying = stack(trying, hedging(terms.hedge, hedge_tools))
 
+    limit = limiting(retry.total_s, deadlines, clock)
+
     def around(retry_tools: RetryTools) -> Handler:
-        return stack(
-            trying,
-            caching(terms.keeping, crew, deadlines, clock),
-            limiting(retry.total_s, deadlines, clock),
-            retrying(retry, retry_tools),
-        )
+        cache = caching(terms.keeping, crew, deadlines, clock)
+        tries = retrying(retry, retry_tools)
+        if terms.falling_back is None:
+            return stack(trying, cache, limit, tries)
+        return stack(trying, limit, terms.falling_back, cache, tries)
 
     listener = tools.listener
     handler = around(RetryTools(gate, deadlines, clock, crew, listener, tools.vigil))
     direct = around(RetryTools(gate, deadlines, clock, Sleeper(clock), listener))
     direct_tools = DirectTools(direct, deadlines)
-    return Built(handler, gate, crew, provider, deadlines, direct_tools)
+    pool = Pool(gate, terms.prepare, till.know)
+    return Built(handler, gate, crew, provider, deadlines, direct_tools, pool)
 
 
 def build_http_route(route: HttpRoute, keys: Keys, tools: RouteTools) -> BuiltRoute:
@@ -183,10 +201,13 @@ def build_http_route(route: HttpRoute, keys: Keys, tools: RouteTools) -> BuiltRo
     """
     dialect = dialect_named(route.dialect)
     provider = HttpProvider(dialect, keys)
-    endpoints = tuple(
-        with_token_accounting(_with_limit_found(e), dialect.token_accounting)
-        for e in route.endpoints
-    )
+
+    def prepare(endpoint: Endpoint) -> Endpoint:
+        keys(endpoint)
+        sound = checked_endpoint(endpoint)
+        return with_token_accounting(_with_limit_found(sound), dialect.token_accounting)
+
+    endpoints = tuple(prepare(endpoint) for endpoint in route.endpoints)
     key_of = http_key_of(route.dialect, endpoints, dialect.streams)
     terms = Terms(
         money_of(route),
@@ -194,6 +215,8 @@ def build_http_route(route: HttpRoute, keys: Keys, tools: RouteTools) -> BuiltRo
         lambda call: dialect.streams(call.payload),
         tools.keeping(route.cache, key_of),
         route.strategy,
+        _falling_back(route, dialect),
+        prepare,
     )
     built = build(provider, endpoints, route.retry, route.timeout_s, tools, terms)
 
@@ -210,6 +233,28 @@ def _with_limit_found(endpoint: Endpoint) -> Endpoint:
     """Return the endpoint with the calls in flight found, unless they are stated."""
     limits = endpoint.limits.with_in_flight("auto")
     return msgspec.structs.replace(endpoint, limits=limits)
+
+
+def _falling_back(route: HttpRoute, dialect: Dialect) -> Layer | None:
+    """Return the layer that asks the other models of a route, if it names some.
+
+    Raises:
+        ConfigError: the dialect knows of no models.
+    """
+    if not route.fallbacks:
+        return None
+    if route.dialect == "http":
+        raise ConfigError(
+            f"route {route.name}: given a fallback with the dialect http, which knows of "
+            "no models; allowed with openai, anthropic and azure"
+        )
+
+    def ask(call: Call, model: str) -> Call:
+        request = with_model(call.payload, model)
+        _, cost = dialect.describe(request)
+        return msgspec.structs.replace(call, payload=request, model=model, cost=cost)
+
+    return falling_back(route.fallbacks, ask)
 
 
 def money_of(route: HttpRoute) -> Money:

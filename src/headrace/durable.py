@@ -24,6 +24,7 @@ from headrace.clock import Clock, SystemClock
 from headrace.engine.budgeting import StoreLedger
 from headrace.engine.caching import Caching
 from headrace.engine.direct import answer
+from headrace.engine.pool import Pool
 from headrace.engine.session import Session, SessionTools
 from headrace.engine.shutdown import Shutdown
 from headrace.engine.vigil import Vigil
@@ -216,12 +217,7 @@ class Headrace:
             ConfigError: this process does not serve the route.
             ValueError, TypeError: an argument or the payload is refused.
         """
-        built = self._served.get(route)
-        if built is None:
-            known = ", ".join(sorted(self._served)) or "none"
-            raise ConfigError(
-                f"route: given {route!r}, allowed are those served: {known}"
-            )
+        built = self._built(route)
         if deadline_s is not None and not deadline_s > 0:
             raise ValueError(f"deadline_s {deadline_s} is not above 0")
         self._calls += 1
@@ -230,6 +226,25 @@ class Headrace:
         flow = Flow(0, "call", route, Priority.parse(priority), tenant, deadline_s)
         call = built.served.make_call(lease, flow)
         return await answer(built.direct, call, item.custom_id, deadline_s)
+
+    def endpoints(self, route: str) -> Pool:
+        """Return the endpoints of a route, to add, drain, remove and weigh them anew.
+
+        Changes hold while this block lasts, and lose no call.
+
+        Raises:
+            ConfigError: this process does not serve the route.
+        """
+        return self._built(route).pool
+
+    def _built(self, route: str) -> BuiltRoute:
+        built = self._served.get(route)
+        if built is None:
+            known = ", ".join(sorted(self._served)) or "none"
+            raise ConfigError(
+                f"route: given {route!r}, allowed are those served: {known}"
+            )
+        return built
 
     async def job(self, ref: str) -> JobHandle:
         """Return the job with that id or name.

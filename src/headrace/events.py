@@ -33,7 +33,8 @@ class EndpointView(msgspec.Struct, frozen=True):
     in_flight: int
     in_flight_limit: int
     state: str
-    """`closed`, `open` or `half_open`, as its breaker says."""
+    """`closed`, `open` or `half_open`, as its breaker says; `draining` or `drained`
+    once it takes no more calls."""
     calls_used: float | None = None
     """Share of the calls-per-minute limit in use, 0 to 1; None without such a limit."""
     tokens_used: float | None = None

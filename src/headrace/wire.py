@@ -77,7 +77,19 @@ class _Stored(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 _encode = msgspec.json.Encoder().encode
+_decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode = msgspec.json.Decoder(_Stored).decode
+
+
+def with_model(request: HttpRequest, model: str) -> HttpRequest:
+    """Return the request for another model; the rest of the body stays as written.
+
+    Raises:
+        ValueError: the body is no JSON object.
+    """
+    fields = _decode_fields(request.body or b"")
+    fields["model"] = msgspec.Raw(_encode(model))
+    return msgspec.structs.replace(request, body=_encode(fields))
 
 
 def encode_request(request: HttpRequest) -> bytes:

@@ -114,7 +114,7 @@ def test_a_refusal_for_a_day_says_nothing_of_the_pace():
 def test_headers_that_lie_are_not_believed_after_three_windows():
     rates, now = heard(Quota("calls", 60, 60)), NOW
     starts = 0
-    for _ in range(400):
+    for _ in range(2_000):
         at = earliest(rates, now)
         rate, now = rates.rate.reserve(now, rates.costs(Cost()))
         assert at <= now + 1e-6
@@ -144,7 +144,7 @@ def test_a_refusal_lowers_a_limit_once_for_all_calls_of_before():
 def test_a_lowered_limit_grows_back_and_no_higher_than_told():
     rates = heard(Quota("calls", 60, 60))
     rates, now = refused(rates, dimension="calls", wait_s=0.0, sent=Sent(60.0)), NOW
-    for _ in range(400):
+    for _ in range(2_000):
         rate, now = rates.rate.reserve(now, rates.costs(Cost()))
         rates = heard(rates=rates.with_rate(rate), now=now)
     assert limits_of(rates) == {"calls": 60}

@@ -143,6 +143,13 @@ class Till:
         self._waiting: list[_Waiter] = []
         self._opening = asyncio.Lock()
 
+    def know(self, endpoints: Sequence[Endpoint]) -> None:
+        """From now on calls may go to these endpoints; prices of others are kept."""
+        self._endpoints = endpoints
+        for endpoint in endpoints:
+            if endpoint.prices:
+                self._own[endpoint.name] = tariffs_of(endpoint.prices)
+
     async def take(self, call: Call) -> Hold:
         """Set aside what `call` may cost; wait while calls under way may free it.
 

@@ -21,13 +21,12 @@ from headrace.engine.backfilling import Backfill
 from headrace.engine.lane import CLASS_WEIGHTS, RATE, SLOT, Lane
 from headrace.engine.placing import Placement
 from headrace.engine.shutdown import Drained
-from headrace.engine.site import Site
+from headrace.engine.site import Site, SiteMaker
 from headrace.engine.siterates import LATENESS_S
 from headrace.engine.ticket import Admission, Ticket
 from headrace.errors import LimitExceeded
 from headrace.events import EndpointView, Listener
 from headrace.model import Call, Endpoint
-from headrace.policies.breaker import Breaker
 from headrace.policies.choosing import Balancer
 
 
@@ -57,10 +56,11 @@ class Gate:
     ) -> None:
         if not endpoints:
             raise ValueError("a gate needs at least one endpoint")
-        self.sites = [
-            Site(i, e, Breaker(probe_timeout_s=probe_timeout_s), load)
-            for i, e in enumerate(endpoints)
-        ]
+        self.maker = SiteMaker(probe_timeout_s, load)
+        self.sites = [self.maker.make(endpoint) for endpoint in endpoints]
+        """Endpoints that take calls."""
+        self.leaving: list[Site] = []
+        """Those that take none any more, while their calls end; or drained."""
         self.clock = clock
         self.placement = Placement(self.sites, listener, balancer)
         self.backfill = Backfill(self.placement)
@@ -87,12 +87,26 @@ class Gate:
 
     @property
     def in_flight(self) -> int:
-        return sum(site.in_flight for site in self.sites)
+        return sum(site.in_flight for site in (*self.sites, *self.leaving))
 
     def views(self) -> tuple[EndpointView, ...]:
-        """Return how each endpoint stands, in the user's order."""
+        """Return how each endpoint stands, in the user's order; those leaving last."""
         now = self.clock.monotonic()
-        return tuple(site.view(now) for site in self.sites)
+        return tuple(site.view(now) for site in (*self.sites, *self.leaving))
+
+    def use(self, sites: list[Site]) -> None:
+        """From now on calls start at these endpoints only, at least one.
+
+        Calls under way elsewhere end there. A waiting call that none of these could
+        ever take is refused, as if it came now.
+        """
+        now = self.clock.monotonic()
+        self.sites = sites
+        self.placement.use(sites)
+        self.count_capacity()
+        for lane in self._lanes.values():
+            self.waiting -= lane.refuse(self.placement.check_fits, now)
+        self._pump(now)
 
     def binding(self) -> str:
         """Return what holds the calls back now; `none` if nobody waits.
@@ -185,13 +199,15 @@ class Gate:
 
     def ended(self, site: Site, now: float) -> None:
         """A call on `site` ended and its permits are back: let the next one go."""
-        site.in_flight -= 1
+        site.in_flight = left = site.in_flight - 1
+        if not left and site.emptied is not None:
+            site.emptied.set()
         if self.waiting:
             self._pump(now)
 
     def count_capacity(self) -> None:
         """A limit has moved: count anew how many calls may be in flight."""
-        capacity = sum(site.limit.value for site in self.placement.sites)
+        capacity = sum(site.limit.value for site in self.sites)
         if capacity != self.capacity:
             self.capacity = capacity
             self.capacity_moved(capacity)

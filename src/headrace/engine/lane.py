@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from heapq import heapify, heappop, heappush
 
 import msgspec
@@ -9,6 +10,8 @@ import msgspec
 from headrace.engine.site import Site
 from headrace.engine.siterates import NO_HOLD, Snapshot
 from headrace.engine.ticket import Ticket
+from headrace.errors import Rejected
+from headrace.model import Call
 from headrace.policies.admission import FairQueue
 
 RATE, SLOT, ENDPOINT = 0, 1, 2
@@ -146,6 +149,26 @@ class Lane:
         if self.head_site is not None:
             self.head_site.give_back(self.head_hold)
         self.let_go()
+
+    def refuse(self, check: Callable[[Call, int], None], now: float) -> int:
+        """Refuse the waiting calls that `check` refuses, and give back what is held.
+
+        Returns:
+            How many they are.
+        """
+        self.give_back()
+        refused = 0
+        for ticket in list(self.queue):
+            try:
+                check(ticket.call, ticket.tokens)
+            except Rejected as error:
+                refused += 1
+                self.queue.discard(ticket)
+                self.book(ticket, now)
+                ticket.lane = None
+                if ticket.turn is not None and not ticket.turn.done():
+                    ticket.turn.set_exception(error)
+        return refused
 
     def let_go(self) -> None:
         """The head holds its reservation no more: it starts, or gave it back."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Callable
 
@@ -24,10 +25,10 @@ class Site(SiteRates):
     __slots__ = (
         "breaker",
         "budget",
+        "emptied",
         "endpoint",
         "held",
         "index",
-        "is_draining",
         "latency",
         "limit",
         "load",
@@ -67,8 +68,8 @@ class Site(SiteRates):
         self.latency = NO_LATENCY
         self.refusals = NO_REFUSALS
         self.models = frozenset(endpoint.models)
-        self.is_draining = False
-        """Does no call start here any more?"""
+        self.emptied: asyncio.Event | None = None
+        """Set once the last call has ended; None while calls start here."""
         self.warm_at = 0.0
         """When its slow start is over."""
 
@@ -117,6 +118,11 @@ class Site(SiteRates):
         if until > self.pauses.get(model, 0.0):
             self.pauses[model] = until
 
+    def _state(self) -> str:
+        if self.emptied is None:
+            return self.breaker.state
+        return "draining" if self.in_flight else "drained"
+
     def view(self, now: float) -> EndpointView:
         """Return how this endpoint stands, for people."""
         used = dict(
@@ -126,7 +132,7 @@ class Site(SiteRates):
             name=self.endpoint.name,
             in_flight=self.in_flight,
             in_flight_limit=self.limit.value,
-            state=self.breaker.state,
+            state=self._state(),
             calls_used=used.get("calls"),
             tokens_used=used.get("tokens"),
             quotas=self.quotas,
@@ -136,3 +142,25 @@ class Site(SiteRates):
                 [r for m, rates in self.learnt.items() for r in rates.views(m, now)]
             ),
         )
+
+
+class SiteMaker:
+    """Makes the state of endpoints, each with a number of its own.
+
+    Args:
+        probe_timeout_s: how long a probe of a sick endpoint may take.
+        load: reads what share of this machine's CPUs is in use, 0 to 1; None: nobody.
+    """
+
+    def __init__(
+        self, probe_timeout_s: float, load: Callable[[], float] | None
+    ) -> None:
+        self._probe_timeout_s = probe_timeout_s
+        self._load = load
+        self._made = 0
+
+    def make(self, endpoint: Endpoint) -> Site:
+        """Return the state of an endpoint that nobody has called yet."""
+        self._made += 1
+        breaker = Breaker(probe_timeout_s=self._probe_timeout_s)
+        return Site(self._made - 1, endpoint, breaker, self._load)

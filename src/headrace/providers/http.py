@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import msgspec
 from multidict import CIMultiDict
 from yarl import URL
 
@@ -137,9 +138,7 @@ class _Place:
     def __init__(self, endpoint: Endpoint, key: str | None, dialect: Dialect) -> None:
         self.endpoint = endpoint
         self.key = key
-        self._base_url = check_base_url(endpoint.base_url)
-        if (fault := check_headers(endpoint.headers)) is not None:
-            raise ConfigError(f"endpoint {endpoint.name}: {fault}")
+        self._base_url = checked_endpoint(endpoint).base_url
         self._dialect = dialect
         self._urls: dict[tuple[str, str], URL] = {}
         self._bare: CIMultiDict[str] = CIMultiDict(
@@ -174,6 +173,21 @@ class _Place:
         if request.headers:
             headers.update(request.headers)
         return headers
+
+
+def checked_endpoint(endpoint: Endpoint) -> Endpoint:
+    """Return the endpoint with its address in the usual form.
+
+    Raises:
+        ConfigError: its address or headers are refused; names the endpoint.
+    """
+    try:
+        url = check_base_url(endpoint.base_url)
+    except ConfigError as error:
+        raise ConfigError(f"endpoint {endpoint.name}: {error}") from None
+    if (fault := check_headers(endpoint.headers)) is not None:
+        raise ConfigError(f"endpoint {endpoint.name}: {fault}")
+    return msgspec.structs.replace(endpoint, base_url=url)
 
 
 def _hide(error: CallError, key: str) -> None:

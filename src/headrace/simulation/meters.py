@@ -147,7 +147,8 @@ class SlidingLog:
 class FixedWindow:
     """Counts from zero at each full minute, or at each full slice of one.
 
-    A slice of `window_s` holds its part of the minute's limit.
+    A slice of `window_s` holds its part of the minute's limit. What is told is the
+    minute's, as Azure OpenAI tells it: who is refused may be told that much is left.
     """
 
     def __init__(self, limit: float, window_s: float = WINDOW_S) -> None:
@@ -156,6 +157,8 @@ class FixedWindow:
         self._room = limit * window_s / WINDOW_S
         self._number = -math.inf
         self._used = 0.0
+        self._minute = -math.inf
+        self._used_in_minute = 0.0
 
     def wait_s(self, now: float, cost: float) -> float:
         if cost > self._room:
@@ -168,18 +171,22 @@ class FixedWindow:
     def charge(self, now: float, cost: float) -> Charge:
         self._turn(now)
         self._used += cost
+        self._used_in_minute += cost
         return Charge(self, now, cost)
 
     def adjust(self, now: float, charge: Charge, cost: float) -> None:
         self._turn(now)
-        if charge.at_s // self._window_s == self._number:
-            self._used += cost - charge.cost
+        change = cost - charge.cost
+        if charge.at_s // WINDOW_S == self._minute:
+            self._used_in_minute += change
             charge.cost = cost
+        if charge.at_s // self._window_s == self._number:
+            self._used += change
 
     def remaining(self, now: float) -> float:
-        """Return what is left of the slice, told as if it were a minute's."""
+        """Return what is left of the minute."""
         self._turn(now)
-        return max(0.0, (self._room - self._used) * WINDOW_S / self._window_s)
+        return max(0.0, self.limit - self._used_in_minute)
 
     def reset_s(self, now: float) -> float:
         return self._window_s - now % self._window_s
@@ -188,6 +195,9 @@ class FixedWindow:
         number = now // self._window_s
         if number != self._number:
             self._number, self._used = number, 0.0
+        minute = now // WINDOW_S
+        if minute != self._minute:
+            self._minute, self._used_in_minute = minute, 0.0
 
 
 class Rise:
