@@ -124,6 +124,11 @@ CODE_WORDS = {
         "memory and of direct calls; a job is paused instead.",
         "A larger budget.",
     ),
+    ErrorCode.QUEUE_FULL: (
+        "As many direct calls wait as `max_waiting` allows; this one was not sent. The "
+        "items of jobs wait in the store and never end so.",
+        "Try again after the seconds that the message names.",
+    ),
 }
 """By error code: what it means, and what to do next."""
 

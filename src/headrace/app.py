@@ -26,6 +26,7 @@ from headrace.engine.layers import stack
 from headrace.engine.pool import Pool, Prepare, check_pool
 from headrace.engine.retrying import RetryTools, limiting, retrying
 from headrace.engine.served import Served
+from headrace.engine.shedding import Entrance, shedding
 from headrace.engine.sitenotes import SiteNotes
 from headrace.engine.vigil import Vigil
 from headrace.errors import ConfigError
@@ -97,6 +98,8 @@ class Terms(msgspec.Struct, frozen=True):
     """Asks other models; None: each call is of one model only."""
     prepare: Prepare = _as_it_is
     """Applied to each endpoint that comes while the route is served."""
+    max_waiting: int | None = None
+    """Direct calls that may wait; None: any number."""
 
 
 class Built(msgspec.Struct, frozen=True):
@@ -189,6 +192,8 @@ def build(
     listener = tools.listener
     handler = around(RetryTools(gate, deadlines, clock, crew, listener, tools.vigil))
     direct = around(RetryTools(gate, deadlines, clock, Sleeper(clock), listener))
+    if terms.max_waiting is not None:
+        direct = stack(direct, shedding(Entrance(gate, terms.max_waiting, clock)))
     direct_tools = DirectTools(direct, deadlines)
     pool = Pool(gate, terms.prepare, till.know)
     return Built(handler, gate, crew, provider, deadlines, direct_tools, pool)
@@ -218,6 +223,7 @@ def build_http_route(route: HttpRoute, keys: Keys, tools: RouteTools) -> BuiltRo
         route.strategy,
         _falling_back(route, dialect),
         prepare,
+        route.max_waiting,
     )
     built = build(provider, endpoints, route.retry, route.timeout_s, tools, terms)
 

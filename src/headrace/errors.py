@@ -19,6 +19,7 @@ HeadraceError
 ├── Rejected               never sent
 │   ├── LimitExceeded      the call costs more than its limit could ever hold
 │   ├── BudgetSpent        what is left of a budget does not pay for the call
+│   ├── QueueFull          too many calls wait already
 │   └── Unserved           no endpoint of the pool serves the call's model
 ├── JobError               NotFound, WrongState, LeaseLost, DuplicateItem
 ├── StoreError             database unreachable, locked, full or corrupt
@@ -56,6 +57,7 @@ class ErrorCode(StrEnum):
     EXPIRED = "batch_expired"
     SKIPPED = "skipped"
     BUDGET_SPENT = "budget_spent"
+    QUEUE_FULL = "queue_full"
 
 
 class HeadraceError(Exception):
@@ -191,6 +193,21 @@ class BudgetSpent(Rejected):
     """
 
     code = ErrorCode.BUDGET_SPENT
+
+
+class QueueFull(Rejected):
+    """Too many calls wait already.
+
+    Args:
+        message: for people.
+        retry_after_s: seconds after which those that wait now should be gone.
+    """
+
+    code = ErrorCode.QUEUE_FULL
+
+    def __init__(self, message: str, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class Unserved(Rejected):
