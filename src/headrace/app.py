@@ -23,9 +23,11 @@ from headrace.engine.falling_back import falling_back
 from headrace.engine.gate import Gate
 from headrace.engine.hedging import HedgeTools, Streams, hedging
 from headrace.engine.layers import stack
+from headrace.engine.learning import Learning
 from headrace.engine.pool import Pool, Prepare, check_pool
 from headrace.engine.retrying import RetryTools, limiting, retrying
 from headrace.engine.served import Served
+from headrace.engine.shedding import Shedding
 from headrace.engine.vigil import Vigil
 from headrace.errors import ConfigError
 from headrace.events import Event, Listener
@@ -219,12 +221,20 @@ def build_http_route(route: HttpRoute, keys: Keys, tools: RouteTools) -> BuiltRo
         prepare,
     )
     built = build(provider, endpoints, route.retry, route.timeout_s, tools, terms)
+    if route.max_waiting is not None:
+        built.gate.shedding = Shedding(route.max_waiting)
 
     def make_call(lease: Leased, flow: Flow) -> Call:
         return http_call(dialect, lease, flow, tools.clock)
 
     served = Served(
-        route.name, built.gate, built.handler, built.crew, make_call, as_bytes
+        route.name,
+        built.gate,
+        built.handler,
+        built.crew,
+        make_call,
+        as_bytes,
+        Learning(built.gate, tools.clock, route.name),
     )
     return BuiltRoute(served, built)
 
@@ -307,7 +317,13 @@ def build_function_route(route: FunctionRoute, tools: RouteTools) -> BuiltRoute:
         return leased_call(lease, flow, payload, "", cost, tools.clock)
 
     served = Served(
-        route.name, built.gate, built.handler, built.crew, make_call, as_json
+        route.name,
+        built.gate,
+        built.handler,
+        built.crew,
+        make_call,
+        as_json,
+        Learning(built.gate, tools.clock, route.name),
     )
     return BuiltRoute(served, built)
 
