@@ -20,14 +20,15 @@ from headrace.engine.crew import Crew, workers_for
 from headrace.engine.deadlines import Deadlines
 from headrace.engine.direct import DirectTools, Sleeper
 from headrace.engine.falling_back import falling_back
+from headrace.engine.flownotes import FlowNotes
 from headrace.engine.gate import Gate
 from headrace.engine.hedging import HedgeTools, Streams, hedging
 from headrace.engine.layers import stack
-from headrace.engine.learning import Learning
 from headrace.engine.pool import Pool, Prepare, check_pool
 from headrace.engine.retrying import RetryTools, limiting, retrying
 from headrace.engine.served import Served
 from headrace.engine.shedding import Shedding
+from headrace.engine.sitenotes import SiteNotes
 from headrace.engine.vigil import Vigil
 from headrace.errors import ConfigError
 from headrace.events import Event, Listener
@@ -234,7 +235,10 @@ def build_http_route(route: HttpRoute, keys: Keys, tools: RouteTools) -> BuiltRo
         built.crew,
         make_call,
         as_bytes,
-        Learning(built.gate, tools.clock, route.name),
+        (
+            SiteNotes(built.gate, tools.clock),
+            FlowNotes(built.gate, tools.clock, route.name),
+        ),
     )
     return BuiltRoute(served, built)
 
@@ -323,7 +327,7 @@ def build_function_route(route: FunctionRoute, tools: RouteTools) -> BuiltRoute:
         built.crew,
         make_call,
         as_json,
-        Learning(built.gate, tools.clock, route.name),
+        (FlowNotes(built.gate, tools.clock, route.name),),
     )
     return BuiltRoute(served, built)
 
