@@ -10,23 +10,24 @@ import msgspec
 
 from headrace.caches.memory import MemoryCache
 from headrace.caches.opening import open_cache
+from headrace.calls import as_bytes, as_json, http_call, leased_call
 from headrace.clock import Clock
 from headrace.engine.attempt import attempting
 from headrace.engine.budgeting import Ledger, Money, Till, budgeting
 from headrace.engine.caching import Caching, Keeping, KeyOf, caching
 from headrace.engine.callkeys import function_key_of, function_name, http_key_of
-from headrace.engine.crew import Crew
+from headrace.engine.crew import Crew, workers_for
 from headrace.engine.deadlines import Deadlines
 from headrace.engine.direct import DirectTools, Sleeper
-from headrace.engine.dispatcher import Served
 from headrace.engine.falling_back import falling_back
 from headrace.engine.gate import Gate
 from headrace.engine.hedging import HedgeTools, Streams, hedging
 from headrace.engine.layers import stack
 from headrace.engine.pool import Pool, Prepare, check_pool
 from headrace.engine.retrying import RetryTools, limiting, retrying
+from headrace.engine.served import Served
 from headrace.engine.vigil import Vigil
-from headrace.errors import BadReply, ConfigError
+from headrace.errors import ConfigError
 from headrace.events import Event, Listener
 from headrace.jobs import Flow, Leased
 from headrace.model import (
@@ -37,7 +38,6 @@ from headrace.model import (
     Handler,
     Layer,
     Retry,
-    Trace,
     with_token_accounting,
 )
 from headrace.policies.balance import balancer_named
@@ -50,7 +50,7 @@ from headrace.providers.http import HttpProvider, checked_endpoint
 from headrace.routes import Backend, FunctionRoute, HttpRoute, Keys
 from headrace.telemetry.resources import CpuLoad
 from headrace.terms import CacheRules, Hedge
-from headrace.wire import decode_request, with_model
+from headrace.wire import with_model
 
 
 class RouteTools(msgspec.Struct, frozen=True):
@@ -165,7 +165,8 @@ def build(
         load=CpuLoad().share,
         balancer=balancer_named(terms.strategy),
     )
-    crew = Crew(gate.capacity + gate.capacity // 8 + 8)
+    crew = Crew(workers_for(gate.capacity))
+    gate.capacity_moved = crew.follow
     deadlines = Deadlines()
     trying = attempting(gate, provider, deadlines, timeout_s)
     till = Till(terms.money, endpoints, tools.ledger)
@@ -220,10 +221,10 @@ def build_http_route(route: HttpRoute, keys: Keys, tools: RouteTools) -> BuiltRo
     built = build(provider, endpoints, route.retry, route.timeout_s, tools, terms)
 
     def make_call(lease: Leased, flow: Flow) -> Call:
-        return _http_call(dialect, lease, flow, tools.clock)
+        return http_call(dialect, lease, flow, tools.clock)
 
     served = Served(
-        route.name, built.gate, built.handler, built.crew, make_call, _as_bytes
+        route.name, built.gate, built.handler, built.crew, make_call, as_bytes
     )
     return BuiltRoute(served, built)
 
@@ -303,10 +304,10 @@ def build_function_route(route: FunctionRoute, tools: RouteTools) -> BuiltRoute:
     def make_call(lease: Leased, flow: Flow) -> Call:
         payload = msgspec.json.decode(lease.payload)
         cost = Cost(tokens(payload)) if tokens is not None else Cost()
-        return _call(lease, flow, payload, "", cost, tools.clock)
+        return leased_call(lease, flow, payload, "", cost, tools.clock)
 
     served = Served(
-        route.name, built.gate, built.handler, built.crew, make_call, _as_json
+        route.name, built.gate, built.handler, built.crew, make_call, as_json
     )
     return BuiltRoute(served, built)
 
@@ -350,50 +351,6 @@ def _is_coroutine(function: Callable[[Any], Any]) -> bool:
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
         getattr(function, "__call__", None)  # noqa: B004  an object with async __call__
     )
-
-
-def _http_call(dialect: Dialect, lease: Leased, flow: Flow, clock: Clock) -> Call:
-    request = decode_request(lease.payload)
-    wrong = dialect.check(request)
-    if wrong is not None:
-        raise ValueError(wrong)
-    model, cost = dialect.describe(request)
-    call = _call(lease, flow, request, model, cost, clock)
-    if dialect.repeatable(request):
-        return call
-    return msgspec.structs.replace(call, repeatable=False)
-
-
-def _call(  # a call has that many sides
-    lease: Leased, flow: Flow, payload: object, model: str, cost: Cost, clock: Clock
-) -> Call:
-    deadline = None
-    if flow.max_deadline_s is not None:
-        deadline = clock.monotonic() + flow.max_deadline_s
-    return Call(
-        id=f"{flow.job_id}-{lease.seq}",
-        index=lease.seq,
-        payload=payload,
-        trace=Trace(),
-        model=model,
-        flow=f"{flow.tenant}/{flow.job_id}",
-        priority=flow.priority,
-        cost=cost,
-        deadline=deadline,
-        job=lease.job,
-        tenant=flow.tenant,
-    )
-
-
-def _as_bytes(value: Any) -> bytes:
-    return value if isinstance(value, bytes) else b""
-
-
-def _as_json(value: Any) -> bytes:
-    try:
-        return msgspec.json.encode(value)
-    except (TypeError, ValueError) as error:
-        raise BadReply(f"the function's result is not JSON: {error}") from error
 
 
 def unheard(event: Event) -> None:

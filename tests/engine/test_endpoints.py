@@ -148,6 +148,19 @@ def test_while_an_endpoint_is_probed_exactly_one_call_is_risked() -> None:
     assert at_once["most"] == 1
 
 
+def test_a_fast_endpoint_stays_full_beside_a_slow_one_that_is_idle() -> None:
+    async def answer(call: Call, endpoint: Endpoint) -> str:
+        return await answers_after(2.0 if endpoint.name == "e0" else 0.2)
+
+    async def main() -> float:
+        bench = a_bench(answer, endpoints=FOUR[:2])
+        outcomes = await calls(bench, 1_200)
+        assert all(each.ok for each in outcomes)
+        return now()
+
+    assert run_virtual(main()) <= 1_200 * 0.2 / 8 / 0.95
+
+
 # ---- the pool rule
 
 

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from engine_building import Pupil, a_bench
 from headrace.app import unheard
 from headrace.clock import SystemClock
-from headrace.engine.dispatcher import Served
+from headrace.engine.served import Served
 from headrace.engine.session import Session, SessionTools
 from headrace.engine.shutdown import Drained, Shutdown
 from headrace.events import Event, JobMoved, Listener

@@ -10,8 +10,9 @@ import msgspec
 
 from headrace.cli import words
 from headrace.cli.summary import call_rows, failure_rows, time_rows
+from headrace.insight.sickness import Sick, sick_endpoints
 from headrace.insight.tally import Tally
-from headrace.jobs import JOB_ENDS, Counts, Job, JobState
+from headrace.jobs import JOB_ENDS, Counts, Job, JobState, Trouble
 
 _MAX_NAME = 48
 _LABEL = 17
@@ -26,7 +27,7 @@ def job_fields(job: Job) -> dict[str, Any]:
     return fields
 
 
-def why_fields(job: Job, tally: Tally) -> dict[str, Any]:
+def why_fields(job: Job, tally: Tally, troubles: Sequence[Trouble]) -> dict[str, Any]:
     """Return where the time of a job went, for programs."""
     return {
         **job_fields(job),
@@ -38,6 +39,7 @@ def why_fields(job: Job, tally: Tally) -> dict[str, Any]:
         "input_tokens": tally.input_tokens,
         "output_tokens": tally.output_tokens,
         "endpoints": tally.endpoints,
+        "sick": msgspec.to_builtins(sick_endpoints(tally.answers, troubles)),
         "latency_s": {
             name: round(tally.calls.quantile(share), 4)
             for name, share in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))
@@ -100,7 +102,7 @@ def show_lines(job: Job) -> list[str]:
     return [f"{label:<{_LABEL}}{text}" for label, text in rows]
 
 
-def why_lines(job: Job, tally: Tally) -> list[str]:
+def why_lines(job: Job, tally: Tally, troubles: Sequence[Trouble]) -> list[str]:
     """Return where the time of a job went and why items failed."""
     rows = [
         f"{'job':<{_LABEL}}{job.id}, {_state(job)}",
@@ -109,7 +111,7 @@ def why_lines(job: Job, tally: Tally) -> list[str]:
     if job.cost_usd:
         rows.append(f"{'cost':<{_LABEL}}{words.spent(job.cost_usd, None)}")
     if not tally.total:
-        return [*rows, f"{'why':<{_LABEL}}{_idle(job)}"]
+        return [*rows, f"{'why':<{_LABEL}}{_idle(job)}", *_sick_rows(tally, troubles)]
     rows += failure_rows(tally)
     rows += call_rows(tally)
     rows += time_rows(tally)
@@ -117,7 +119,27 @@ def why_lines(job: Job, tally: Tally) -> list[str]:
     for place, (name, count) in enumerate(sorted(tally.endpoints.items())):
         label = "" if place else "endpoints"
         rows.append(f"{label:<{_LABEL}}{name}  {words.plural(count, 'item')}")
-    return rows
+    return rows + _sick_rows(tally, troubles)
+
+
+def _sick_rows(tally: Tally, troubles: Sequence[Trouble]) -> list[str]:
+    """Return a line for each endpoint that was sick, and why it is called so."""
+    return [
+        f"{'' if place else 'sick':<{_LABEL}}{sick.endpoint}  {_symptom(sick)}"
+        for place, sick in enumerate(sick_endpoints(tally.answers, troubles))
+    ]
+
+
+def _symptom(sick: Sick) -> str:
+    if sick.kind == "slow":
+        took = words.duration(sick.mean_s)
+        return f"slow: {took} a call, {sick.times:.1f} times the fastest"
+    tries = f"{words.count(sick.failed)} of {words.count(sick.failed)} tries"
+    example = f"{sick.code}: {words.one_line(sick.example, 120)}"
+    if sick.kind == "dead":
+        return f"answered nothing: {tries} failed, {example}"
+    all_tries = words.count(sick.failed + sick.answered)
+    return f"{words.count(sick.failed)} of {all_tries} tries failed, {example}"
 
 
 def moment(at: float) -> str:

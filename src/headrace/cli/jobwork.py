@@ -95,7 +95,10 @@ async def explain_job(asked: Asked, ref: str) -> Exit:
             for outcome in page:
                 tally.add(outcome)
             number = page[-1].number
-    asked.tell(why_lines(job, tally), lambda: why_fields(job, tally))
+        troubles = await store.troubles(job.number)
+    asked.tell(
+        why_lines(job, tally, troubles), lambda: why_fields(job, tally, troubles)
+    )
     return Exit.SUCCEEDED
 
 

@@ -23,6 +23,11 @@ def window_of(capacity: int) -> int:
     return -(-3 * capacity // 2) + 16
 
 
+def workers_for(capacity: int) -> int:
+    """Return how many workers keep `capacity` slots busy: a few wait at the gate."""
+    return capacity + capacity // 8 + 8
+
+
 def ahead_of(started: int, spent_s: float) -> int:
     """Return how many items to lease beyond the window at the present pace.
 
@@ -90,6 +95,19 @@ class Crew:
             if not nap.done():
                 nap.set_exception(Drained())
 
+    def follow(self, capacity: int) -> None:
+        """Keep as many workers as `capacity` slots can use: some wait at the gate."""
+        self._window = workers_for(capacity)
+        self._reinforce()
+
+    def surge(self, count: int) -> None:
+        """Let so many more workers take an item at once, whoever waits at the gate.
+
+        They go home when done, if the window is full.
+        """
+        for _ in range(count):
+            self._hire()
+
     async def run(self, work: Work) -> None:
         """Work until `work` says that there is no more; an error of it ends all."""
         self._work = work
@@ -100,16 +118,20 @@ class Crew:
 
     def _reinforce(self) -> None:
         while self._group is not None and self._workers - self.resting < self._window:
+            self._hire()
+
+    def _hire(self) -> None:
+        if self._group is not None:
             self._workers += 1
             self._group.create_task(self._labour())
 
     async def _labour(self) -> None:
         assert self._work is not None
         try:
-            while self._workers - self.resting <= self._window:
-                if not await self._work():
-                    self._group = None
+            while await self._work():
+                if self._workers - self.resting > self._window:
                     return
+            self._group = None
         finally:
             self._workers -= 1
 

@@ -8,63 +8,35 @@ store.flows ─► allot ─► store.lease ─► buffer ─► workers ─► 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 
 from headrace.clock import Clock
-from headrace.engine.crew import Crew, ahead_of, window_of
-from headrace.engine.gate import Gate
+from headrace.engine.crew import ahead_of, window_of
 from headrace.engine.heartbeat import Heartbeat
 from headrace.engine.outcomes import CANCELLED, EXPIRED, ended, failed, succeeded
 from headrace.engine.recorder import Recorder
+from headrace.engine.served import Served
 from headrace.engine.shutdown import Drained
+from headrace.engine.stock import Stock
+from headrace.engine.work import Work
 from headrace.errors import BudgetSpent, CallError, Rejected
 from headrace.events import TryFailed
-from headrace.jobs import JOB_ENDS, AttemptRecord, Finished, Flow, Job, JobState, Leased
-from headrace.model import Call, Failure, Handler, ItemState, Outcome
-from headrace.policies.allotment import allot
-from headrace.ports import Learner, Store
+from headrace.jobs import JOB_ENDS, Finished, Flow, Job, JobState, Leased
+from headrace.model import Call, Failure, ItemState, Outcome, Priority
+from headrace.policies.allotment import Room, claims
+from headrace.ports import Store
 
 _STOPPED = frozenset({JobState.PAUSED, JobState.CANCELLING}) | JOB_ENDS
 _LOOK_S = 1.0
 """How often an idle dispatcher looks for jobs of other processes."""
 _PACED_S = 0.01
 """Shortest time over which the pace is measured."""
-_MAX_TRIES_KEPT = 20
 
-MakeCall = Callable[[Leased, Flow], Call]
-EncodeValue = Callable[[Any], bytes]
 PauseJob = Callable[[int, str], Awaitable[object]]
 """Pauses the job of that number for that reason."""
-
-
-class Served(msgspec.Struct, frozen=True):
-    """A route as this process serves it."""
-
-    route: str
-    gate: Gate
-    handler: Handler
-    crew: Crew
-    make_call: MakeCall
-    """Raises a ValueError if the payload is none of this route's."""
-    encode_value: EncodeValue
-    """Raises `BadReply` if a value cannot be kept as JSON."""
-    learner: Learner | None = None
-    """What the route learns of its limits, kept for the next session."""
-
-
-class Work(msgspec.Struct):
-    """One leased item under way."""
-
-    lease: Leased
-    call: Call
-    task: asyncio.Task[object] | None
-    tries: list[AttemptRecord] = []
-    stopped_as: ItemState | None = None
-    is_released: bool = False
 
 
 class Dispatcher:
@@ -96,14 +68,18 @@ class Dispatcher:
         self._heartbeat = heartbeat
         self._recorder = recorder
         self._clock = clock
-        self._target = self._window = window_of(served.gate.capacity)
+        self._target = window_of(served.gate.capacity)
         self._started = self._leased = 0
         self._paced_at = clock.monotonic()
-        self._buffer: deque[Leased] = deque()
+        self._buffer = Stock(clock)
+        self._idle = 0
+        """Workers that find none."""
         self._flows: dict[int, Flow] = {}
         self._running: dict[str, Work] = {}
         self._returned: list[Leased] = []
         self._turn = 0
+        self._has_news = True
+        """May there be work of a kind that was not there before?"""
         self._stock = asyncio.Event()
         self._hungry = asyncio.Event()
         self._hungry.set()
@@ -130,8 +106,7 @@ class Dispatcher:
                 await self._served.crew.run(self._work)
                 feeder.cancel()
         finally:
-            self._returned.extend(self._buffer)
-            self._buffer.clear()
+            self._returned.extend(self._buffer.take_all())
             await self._give_back()
 
     def finish(self) -> None:
@@ -141,14 +116,14 @@ class Dispatcher:
 
     def drain(self) -> None:
         """Start nothing more; what runs is finished, all else goes back."""
-        self._returned.extend(self._buffer)
-        self._buffer.clear()
+        self._returned.extend(self._buffer.take_all())
         self.finish()
         self._served.crew.drain()
         self._served.gate.drain()
 
     def look(self) -> None:
         """There may be new work: ask the store now."""
+        self._has_news = True
         self._hungry.set()
 
     def stop_job(self, job: int, state: ItemState) -> None:
@@ -158,8 +133,7 @@ class Dispatcher:
                 work.stopped_as = state
                 if work.task is not None:
                     work.task.cancel()
-        for lease in [x for x in self._buffer if x.job == job]:
-            self._buffer.remove(lease)
+        for lease in self._buffer.take_job(job):
             call = self._call_of(lease)
             if isinstance(call, Call):
                 self._recorder.put(Finished(lease, _stopped(call, lease, state)), [])
@@ -169,9 +143,7 @@ class Dispatcher:
 
         Those that wait for their first call, too, but for the caller's own.
         """
-        for lease in [x for x in self._buffer if x.job == job]:
-            self._buffer.remove(lease)
-            self._returned.append(lease)
+        self._returned.extend(self._buffer.take_job(job))
         mine = (None, asyncio.current_task())
         for work in [w for w in self._running.values() if w.lease.job == job]:
             is_waiting = not work.call.trace.tries and not _is_stopped(work)
@@ -183,19 +155,8 @@ class Dispatcher:
     def note_try(self, event: TryFailed) -> None:
         """Keep a failed try of a running item for its record."""
         work = self._running.get(event.id)
-        if work is None or len(work.tries) >= _MAX_TRIES_KEPT:
-            return
-        work.tries.append(
-            AttemptRecord(
-                seq=work.lease.seq,
-                generation=work.lease.generation,
-                attempt=work.call.trace.tries,
-                code=event.code,
-                message=event.message,
-                ended_at=self._clock.utc(),
-                endpoint=event.endpoint,
-            )
-        )
+        if work is not None:
+            work.note(event, self._clock.utc())
 
     # ---- the feeder
 
@@ -204,7 +165,8 @@ class Dispatcher:
             await self._give_back()
             self._look_ahead()
             room = self._target - self.held + self._served.crew.resting
-            leased = await self._lease(room) if room > 0 else 0
+            may_lease = room > 0 or self._has_news
+            leased = await self._lease(max(0, room)) if may_lease else 0
             if self._closed:
                 return
             if leased:
@@ -223,12 +185,13 @@ class Dispatcher:
         if spent_s < _PACED_S:
             return
         started = self._leased - len(self._buffer)
-        self._target = self._window + ahead_of(started - self._started, spent_s)
+        ahead = ahead_of(started - self._started, spent_s)
+        self._target = window_of(self._served.gate.capacity) + ahead
         self._started, self._paced_at = started, now
 
     async def _wait_hungry(self) -> None:
         loop = asyncio.get_running_loop()
-        timer = loop.call_later(_LOOK_S, self._hungry.set)
+        timer = loop.call_later(_LOOK_S, self.look)
         try:
             await self._hungry.wait()
         finally:
@@ -237,6 +200,7 @@ class Dispatcher:
     async def _lease(self, room: int) -> int:
         if not self._heartbeat.may_start():
             return 0
+        self._has_news = False
         flows = await self._store.flows([self._served.route])
         flows = [flow for flow in flows if flow.job not in self._spent]
         if not flows:
@@ -245,17 +209,35 @@ class Dispatcher:
             job: f for job, f in self._flows.items() if self._uses(job)
         }
         self._turn += 1
-        wants = allot(room, flows, self._turn)
-        leased = await self._store.lease(self._epoch, wants)
+        held = self._held_by_priority()
+        wants = claims(Room(room, self._target, held), flows, self._turn)
+        leased = await self._store.lease(self._epoch, wants) if wants else []
         self._leased += len(leased)
         if self._closed:
             self._returned.extend(leased)
         else:
-            self._buffer.extend(leased)
+            self._stow(leased, min(held, default=Priority.URGENT))
         return len(leased)
 
+    def _stow(self, leased: Sequence[Leased], least: Priority) -> None:
+        """Keep leased items until their turn; the urgent need not wait for a worker.
+
+        Args:
+            leased: new items.
+            least: the lowest priority of those held before.
+        """
+        self._buffer.add(leased, self._flows)
+        urgent = sum(self._flows[lease.job].priority > least for lease in leased)
+        if urgent > self._idle:
+            self._served.crew.surge(urgent - self._idle)
+
+    def _held_by_priority(self) -> Counter[Priority]:
+        held = self._buffer.by_priority(self._flows)
+        held.update(work.call.priority for work in self._running.values())
+        return held
+
     def _uses(self, job: int) -> bool:
-        return any(x.job == job for x in self._buffer) or any(
+        return self._buffer.has(job) or any(
             w.lease.job == job for w in self._running.values()
         )
 
@@ -270,8 +252,7 @@ class Dispatcher:
     def _take_nowait(self) -> Leased | None:
         """Return the next item that may start; None if none is here."""
         buffer = self._buffer
-        while buffer:
-            lease = buffer.popleft()
+        while (lease := buffer.take()) is not None:
             if len(buffer) * 2 < self._target - len(self._running):
                 self._hungry.set()
             if self._may_start(lease):
@@ -284,7 +265,11 @@ class Dispatcher:
         while not self._closed:
             self._stock.clear()
             self._hungry.set()
-            await self._stock.wait()
+            self._idle += 1
+            try:
+                await self._stock.wait()
+            finally:
+                self._idle -= 1
             lease = self._take_nowait()
             if lease is not None:
                 return lease

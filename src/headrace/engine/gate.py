@@ -65,6 +65,10 @@ class Gate:
         self.placement = Placement(self.sites, listener, balancer)
         self.backfill = Backfill(self.placement)
         self.waiting = 0
+        self.capacity = sum(site.limit.value for site in self.sites)
+        """Calls that may be in flight at once, over all endpoints."""
+        self.capacity_moved: Callable[[int], None] = _unheard
+        """Told of the new `capacity` whenever it has moved."""
         self._lanes: dict[str, Lane] = {}
         self._only_lane: Lane | None = None
         """The lane, while there is but one."""
@@ -80,11 +84,6 @@ class Gate:
             Drained: nothing is admitted any more.
         """
         return Admission(self, call)
-
-    @property
-    def capacity(self) -> int:
-        """Calls that may be in flight at once, over all endpoints."""
-        return sum(site.limit.value for site in self.sites)
 
     @property
     def in_flight(self) -> int:
@@ -104,6 +103,7 @@ class Gate:
         now = self.clock.monotonic()
         self.sites = sites
         self.placement.use(sites)
+        self.count_capacity()
         for lane in self._lanes.values():
             self.waiting -= lane.refuse(self.placement.check_fits, now)
         self._pump(now)
@@ -204,6 +204,13 @@ class Gate:
             site.emptied.set()
         if self.waiting:
             self._pump(now)
+
+    def count_capacity(self) -> None:
+        """A limit has moved: count anew how many calls may be in flight."""
+        capacity = sum(site.limit.value for site in self.sites)
+        if capacity != self.capacity:
+            self.capacity = capacity
+            self.capacity_moved(capacity)
 
     def correct_share(self, call: Call, more: float) -> None:
         """Charge a call's flow `more` tokens than were estimated; < 0 gives back."""
@@ -382,6 +389,10 @@ class Gate:
     def _on_timer(self) -> None:
         self._timer = None
         self._pump(self.clock.monotonic())
+
+
+def _unheard(_capacity: int) -> None:
+    """Nobody wants to know."""
 
 
 def _passed(lane: Lane) -> float:

@@ -145,19 +145,21 @@ class Placement:
         return self._is_eligible(site, ticket, now)
 
     def _chosen(self, free: Sequence[Site], ticket: Ticket, now: float) -> Site | None:
-        if not free:
-            return None
-        candidates = [_candidate(site, ticket.call, now) for site in free]
-        ask = Ask(ticket.gate.clock.uniform(), ticket.call.affinity, self._tiers)
-        self._balancer, place = self._balancer.choose(candidates, ask)
-        if place is None:
+        while free:
+            candidates = [_candidate(site, ticket.call, now) for site in free]
+            ask = Ask(ticket.gate.clock.uniform(), ticket.call.affinity, self._tiers)
+            self._balancer, place = self._balancer.choose(candidates, ask)
             self.reason, self.bound = SLOT, ""
-            return None
-        site = free[place]
-        if self._balancer.prefers_fast and self._is_too_slow(site, ticket, now):
-            self.reason, self.bound = SLOT, ""
-            return None
-        return site
+            if place is None:
+                break
+            site = free[place]
+            if not (
+                self._balancer.prefers_fast and self._is_too_slow(site, ticket, now)
+            ):
+                return site
+            # A slow one that is idle looks roomier than a fast one nearly full.
+            free = [other for other in free if other is not site]
+        return None
 
     def _is_too_slow(self, site: Site, ticket: Ticket, now: float) -> bool:
         """Would the call end sooner if it waited for a slot of a faster endpoint?"""

@@ -12,10 +12,11 @@ from typing import Any
 import msgspec
 
 from headrace.clock import Clock
-from headrace.engine.dispatcher import Dispatcher, Served, stopped_state
+from headrace.engine.dispatcher import Dispatcher, stopped_state
 from headrace.engine.heartbeat import LEASE_S, Heartbeat
 from headrace.engine.recorder import Recorder
 from headrace.engine.remembering import Remembering
+from headrace.engine.served import Served
 from headrace.engine.shutdown import Shutdown
 from headrace.engine.vigil import Vigil
 from headrace.errors import LeaseLost, UpstreamDown, WrongState

@@ -208,7 +208,8 @@ class Ticket(msgspec.Struct, eq=False):
         """Give the concurrency permit back; the last step, exactly once."""
         duration_s = now - self.started_at
         self.call.trace.in_flight_s += duration_s
-        if site.limit.learns:
+        before = site.limit
+        if before.learns:
             site.learn(
                 Sample(
                     self.started_at,
@@ -219,6 +220,8 @@ class Ticket(msgspec.Struct, eq=False):
                     site.started,
                 )
             )
+            if site.limit.value != before.value:
+                self.gate.count_capacity()
         self.site = None
         self.gate.ended(site, now)
 

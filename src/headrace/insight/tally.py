@@ -6,7 +6,8 @@ import msgspec
 
 from headrace.insight.attribution import Attribution
 from headrace.insight.distribution import Distribution
-from headrace.model import ItemState, Outcome
+from headrace.insight.sickness import NO_ANSWERS, Answers
+from headrace.model import ItemState, Outcome, Trace
 
 _MAX_CLASSES = 50
 _OTHER = "other"
@@ -37,6 +38,8 @@ class Tally:
         self.hedges_won = 0
         self.endpoints: dict[str, int] = {}
         """Outcomes by the endpoint that gave them."""
+        self.answers: dict[str, Answers] = {}
+        """What each endpoint answered by calls of this run."""
         self.calls = Distribution()
         """Seconds of a call: of an item with several tries, their mean."""
         self.attribution = Attribution()
@@ -62,6 +65,8 @@ class Tally:
         if trace.endpoint:
             seen = self.endpoints.get(trace.endpoint, 0)
             self.endpoints[trace.endpoint] = seen + 1
+            if outcome.ok and not trace.cached:
+                self._add_answer(trace)
         self.attribution.add(trace)
         if outcome.state is ItemState.FAILED:
             self._add_failure(outcome)
@@ -69,6 +74,15 @@ class Tally:
     def failures(self) -> list[FailureClass]:
         """Return the classes of failures, the most frequent first; may be empty."""
         return sorted(self._failures.values(), key=lambda each: -each.count)
+
+    def _add_answer(self, trace: Trace) -> None:
+        known = self.answers.get(trace.endpoint, NO_ANSWERS)
+        is_timed = trace.tries == 1
+        self.answers[trace.endpoint] = Answers(
+            known.count + 1,
+            known.timed + is_timed,
+            known.seconds + (trace.in_flight_s if is_timed else 0.0),
+        )
 
     def _add_failure(self, outcome: Outcome) -> None:
         failure = outcome.failure

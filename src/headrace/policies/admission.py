@@ -32,6 +32,11 @@ SHARES = {
     Priority.NORMAL: 0.15,
     Priority.LOW: 0.10,
 }
+_BURST = 8
+"""So many calls of a class that did not wait go before all below it.
+
+It cannot be had again before they have been served: shares hold in the long run.
+"""
 _LEAST_COST = 1.0
 """A call costs something even where nothing is counted; else tags would not move."""
 
@@ -60,6 +65,7 @@ class FairQueue(Generic[T]):
         classes: list[Rank[T]] = []
         for priority in sorted(SHARES):
             below = Rank(SHARES[priority], below)
+            below.finish = -math.inf
             classes.append(below)
         self._by_priority = classes
         self._urgent_first = classes[::-1]
@@ -125,6 +131,7 @@ class FairQueue(Generic[T]):
         home.arrivals.append(place)
         if not home.live:
             home.oldest_at = now
+            self._awake(home, cost)
         self._recent = home
         self.size += 1
         home.live += 1
@@ -135,6 +142,16 @@ class FairQueue(Generic[T]):
             if tenant.live == 1:
                 home.order.join(tenant)
         self._chosen = None
+
+    def _awake(self, home: Rank[T], cost: float) -> None:
+        """Let a class begin that did not wait: a few calls before those below it."""
+        since, below = self._virtual, home.below
+        while below is not None and not below.live:
+            below = below.below
+        if below is not None:
+            since -= _BURST * cost / home.share
+        if home.finish < since:
+            home.finish = since
 
     def peek(self, now: float) -> T | None:
         """Return who is next, or None; asking again costs next to nothing."""
@@ -154,9 +171,10 @@ class FairQueue(Generic[T]):
         flow, cost = place.flow, place.cost
         home = flow.home
         start = payer.finish
-        if start < self._virtual:
+        if start > self._virtual:
+            self._virtual = start
+        elif not payer.live:
             start = self._virtual
-        self._virtual = start
         payer.finish = start + cost / payer.share + payer.debt
         payer.debt = 0.0
         if payer is not home:
@@ -173,7 +191,7 @@ class FairQueue(Generic[T]):
         O(k log k).
         """
         lines = [
-            (max(rank.finish, self._virtual), rank.share, rank.ahead())
+            (rank.finish, rank.share, rank.ahead())
             for rank in self._urgent_first
             if rank.live
         ]
@@ -300,7 +318,9 @@ class FairQueue(Generic[T]):
             below = rank.below
             aged = None if below is None or not below.live else self._aged(below, now)
             if rank.live or aged is not None:
-                start = rank.finish if rank.finish > virtual else virtual
+                start = rank.finish
+                if start < virtual and not rank.live:
+                    start = virtual
                 if start < best_start:
                     best, best_start, best_aged = rank, start, aged
         return best, best_aged

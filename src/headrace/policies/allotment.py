@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
+
+import msgspec
 
 from headrace.jobs import Flow
 from headrace.model import Priority
@@ -48,6 +50,37 @@ def allot(room: int, flows: Sequence[Flow], turn: int) -> list[tuple[int, int]]:
     for job in rotated[:missing]:
         counts[job] += 1
     return [(job, counts[job]) for job in order if counts[job]]
+
+
+class Room(msgspec.Struct, frozen=True):
+    """How many items may be leased."""
+
+    free: int
+    """Of any kind, >= 0."""
+    window: int
+    """Held at once of one priority and those above it."""
+    held: Mapping[Priority, int]
+    """Leased items that have not ended, by priority."""
+
+
+def claims(room: Room, flows: Sequence[Flow], turn: int) -> list[tuple[int, int]]:
+    """Return how many items to lease of each job, as `allot`, urgent ones beyond it.
+
+    What is held of lower priorities takes no room from the highest that has work: it
+    overtakes them.
+
+    Invariant: of each priority and those above it, no more than `window` are held, but
+    for what `free` allows.
+    """
+    counts = dict(allot(room.free, flows, turn))
+    top = max((flow.priority for flow in flows), default=Priority.LOW)
+    above = sum(count for priority, count in room.held.items() if priority >= top)
+    if above < sum(room.held.values()):
+        urgent = [flow for flow in flows if flow.priority == top]
+        above += sum(counts.get(flow.job, 0) for flow in urgent)
+        for job, count in allot(max(0, room.window - above), urgent, turn):
+            counts[job] = counts.get(job, 0) + count
+    return [(flow.job, counts[flow.job]) for flow in flows if counts.get(flow.job)]
 
 
 def _weights(flows: Sequence[Flow]) -> dict[int, Fraction]:
