@@ -26,6 +26,7 @@ from headrace.engine.layers import stack
 from headrace.engine.pool import Pool, Prepare, check_pool
 from headrace.engine.retrying import RetryTools, limiting, retrying
 from headrace.engine.served import Served
+from headrace.engine.sitenotes import SiteNotes
 from headrace.engine.vigil import Vigil
 from headrace.errors import ConfigError
 from headrace.events import Event, Listener
@@ -224,7 +225,13 @@ def build_http_route(route: HttpRoute, keys: Keys, tools: RouteTools) -> BuiltRo
         return http_call(dialect, lease, flow, tools.clock)
 
     served = Served(
-        route.name, built.gate, built.handler, built.crew, make_call, as_bytes
+        route.name,
+        built.gate,
+        built.handler,
+        built.crew,
+        make_call,
+        as_bytes,
+        SiteNotes(built.gate, tools.clock),
     )
     return BuiltRoute(served, built)
 

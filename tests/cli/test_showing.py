@@ -4,6 +4,7 @@ import io
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 from rich.console import Console
 
@@ -135,3 +136,12 @@ def test_the_summary_is_an_event_for_programs():
     event = json.loads(json.dumps(summary_event(summary(tally=tallied()))))
     assert event["this_run"]["failures"][0]["code"] == "bad_call"
     assert event["this_run"]["time_s"]["rate"] == 6.0
+
+
+def test_a_found_limit_is_shown_with_the_reason_of_its_last_move():
+    found = EndpointView("http://a", 60, 64, "closed", limit_reason="refused at 65")
+    progress = msgspec.structs.replace(PROGRESS, endpoints=(found,))
+    assert "in flight of 64 (refused at 65)" in progress_line(progress)
+    console = Console(file=io.StringIO(), width=160)
+    console.print(view_of(progress, "x", None))
+    assert "60 of 64 (refused at 65)" in console.file.getvalue()

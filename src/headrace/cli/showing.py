@@ -165,7 +165,7 @@ def progress_line(progress: Progress) -> str:
     parts = [f"{words.count(counts.ended)} of {words.count(counts.total)} done"]
     if bad := counts.ended - counts.succeeded:
         parts[0] += f" ({words.count(bad)} failed)"
-    parts.append(f"{words.count(progress.in_flight)} in flight")
+    parts.append(f"{words.count(progress.in_flight)} in flight{_found(progress)}")
     if progress.backing_off:
         parts.append(f"{words.count(progress.backing_off)} backing off")
     parts.append(f"{words.rate(progress.calls_per_s)} calls/s")
@@ -179,6 +179,14 @@ def progress_line(progress: Progress) -> str:
     if progress.left_s is not None:
         parts.append(f"ends in {words.duration(progress.left_s)}")
     return ", ".join(parts)
+
+
+def _found(progress: Progress) -> str:
+    """Return which limit was found, and why it is that; of the only endpoint."""
+    if len(progress.endpoints) != 1 or not progress.endpoints[0].limit_reason:
+        return ""
+    view = progress.endpoints[0]
+    return f" of {words.count(view.in_flight_limit)} ({view.limit_reason})"
 
 
 def _used(progress: Progress) -> list[str]:

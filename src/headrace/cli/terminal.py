@@ -161,7 +161,7 @@ def _endpoint(view: EndpointView) -> list[RenderableType]:
     used = view.in_flight / view.in_flight_limit if view.in_flight_limit else 0.0
     cells: list[RenderableType] = [
         name,
-        _gauge("slots", used, f"{view.in_flight} of {view.in_flight_limit}"),
+        _gauge("slots", used, _slots(view)),
     ]
     if view.calls_used is not None:
         cells.append(_gauge("calls/min", view.calls_used))
@@ -174,6 +174,12 @@ def _endpoint(view: EndpointView) -> list[RenderableType]:
     if cut_off:
         cells.append(Text(view.state.replace("_", " "), "red"))
     return cells
+
+
+def _slots(view: EndpointView) -> str:
+    """Return how many slots are used, and why there are so many."""
+    slots = f"{view.in_flight} of {view.in_flight_limit}"
+    return f"{slots} ({view.limit_reason})" if view.limit_reason else slots
 
 
 def _share(rate: LearntRate) -> float:

@@ -99,6 +99,10 @@ class Site(SiteRates):
                 limit = limit.note_load(now, self.load())
         self.limit = limit
 
+    def begin_at(self, in_flight: int) -> None:
+        """Begin near what a former process learnt, if the limit is one that learns."""
+        self.limit = build_in_flight(self.endpoint.limits, in_flight)
+
     def has_slot(self, *, behind: bool = False) -> bool:
         """May one more call be in flight? One `behind` leaves the heads their slots."""
         return self.in_flight + (self.held if behind else 0) < self.limit.value
