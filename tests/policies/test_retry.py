@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from headrace.errors import (
     BadCall,
+    BadReply,
     CallError,
     ErrorCode,
     Interrupted,
@@ -27,6 +28,7 @@ from headrace.policies.retry import (
     RetryAfter,
     RetryBudget,
     decide,
+    may_go_elsewhere,
     verdict_of,
 )
 
@@ -260,3 +262,10 @@ def test_the_budget_stays_within_its_bounds(steps):
             budget, wait_s = budget.withdraw(now, 2.0)
             assert 0.0 <= wait_s <= 30.0
         assert -30.0 <= budget.tokens <= 100.0
+
+
+def test_what_one_endpoint_refuses_for_good_another_may_answer() -> None:
+    assert may_go_elsewhere(Unauthorised("no"), repeatable=False)
+    assert may_go_elsewhere(BadReply("a web page"), repeatable=True)
+    assert not may_go_elsewhere(BadReply("a web page"), repeatable=False)
+    assert not may_go_elsewhere(BadCall("no such field"), repeatable=True)

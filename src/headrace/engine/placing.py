@@ -76,6 +76,15 @@ class Placement:
         if self._balancer.needs_tiers:
             self._tiers = _tiers(sites)
 
+    def has_other(self, tried: set[str], model: str) -> bool:
+        """Is an endpoint well that serves `model` and is none of `tried`?"""
+        return self.has_choice and any(
+            site.breaker.state == "closed"
+            and site.endpoint.name not in tried
+            and site.serves(model)
+            for site in self.sites
+        )
+
     # ---- places
 
     def has_room(self) -> bool:

@@ -11,10 +11,16 @@ from headrace.clock import Clock
 from headrace.engine.deadlines import Deadlines
 from headrace.engine.gate import Gate
 from headrace.engine.vigil import Vigil
-from headrace.errors import CallError, TimedOut
+from headrace.errors import CallError, PermanentError, TimedOut
 from headrace.events import Listener, TryFailed
 from headrace.model import Call, Handler, Layer, Reply, Retry
-from headrace.policies.retry import GiveUp, RetryAfter, decide, verdict_of
+from headrace.policies.retry import (
+    GiveUp,
+    RetryAfter,
+    decide,
+    may_go_elsewhere,
+    verdict_of,
+)
 
 _HELD_BASE_S = 0.5
 _HELD_CAP_S = 5.0
@@ -94,13 +100,15 @@ def limiting(total_s: float | None, deadlines: Deadlines, clock: Clock) -> Layer
 class _Course:
     """The failures of one item so far; made for each, used when something fails."""
 
-    __slots__ = ("_answers", "_call", "_retry", "_streak", "_tools")
+    __slots__ = ("_answers", "_call", "_refused_by", "_retry", "_streak", "_tools")
 
     def __init__(self, retry: Retry, tools: RetryTools, call: Call) -> None:
         self._retry = retry
         self._tools = tools
         self._call = call
         self._streak = 0
+        self._refused_by: set[str] = set()
+        """Endpoints that failed it for good, where others may not."""
         self._answers: int | None = None
 
     async def wait_next(self, error: CallError) -> None:
@@ -144,9 +152,22 @@ class _Course:
         match decision:
             case GiveUp():
                 call.trace.attempts += 1
-                return None
+                return 0.0 if self._goes_elsewhere(error) else None
             case RetryAfter(wait_s, spends_attempt):
                 if spends_attempt:
                     call.trace.attempts += 1
                 cost = verdict_of(error).budget_cost
                 return wait_s + tools.gate.withdraw(call.trace.endpoint, cost)
+
+    def _goes_elsewhere(self, error: CallError) -> bool:
+        """Is this endpoint at fault, and another one there that is well?"""
+        call = self._call
+        if not isinstance(error, PermanentError) or not may_go_elsewhere(
+            error, repeatable=call.repeatable
+        ):
+            return False
+        self._refused_by.add(call.trace.endpoint)
+        return (
+            call.trace.attempts < self._retry.max_attempts
+            and self._tools.gate.placement.has_other(self._refused_by, call.model)
+        )

@@ -125,6 +125,12 @@ _ASKED_TO_WAIT = MappingProxyType(
 )
 """Rules that differ where the provider said for how long (`Retry-After`)."""
 
+_OF_THE_ENDPOINT = frozenset(
+    {ErrorCode.UNAUTHORISED, ErrorCode.QUOTA_SPENT, ErrorCode.CONNECT_FAILED}
+    | {ErrorCode.UNKNOWN_MODEL, ErrorCode.BAD_REPLY}
+)
+"""Permanent where they happened; another endpoint may have another key, certificate
+or model, and answer in the API's form."""
 _UNKNOWN_OUTCOME = frozenset({502, 504})
 """A gateway gave up: whether the call was carried out is unknown (RFC 9110, 15.6)."""
 
@@ -187,6 +193,18 @@ def decide(  # noqa: PLR0913  what failed, what is allowed, how far it has come
             f"a wait of {wait_s:.1f} s ends after the deadline, {left_s:.1f} s from now"
         )
     return RetryAfter(wait_s, rule.spends_attempt)
+
+
+def may_go_elsewhere(error: CallError, *, repeatable: bool) -> bool:
+    """May another endpoint answer what this one has refused for good?
+
+    Args:
+        error: a permanent one.
+        repeatable: may the call be sent again if it was carried out?
+    """
+    if error.code is ErrorCode.BAD_REPLY and not repeatable:
+        return False
+    return error.code in _OF_THE_ENDPOINT
 
 
 def _refusal(error: CallError, rule: ErrorRule, repeatable: bool) -> str:  # noqa: FBT001
