@@ -55,6 +55,8 @@ class Found(msgspec.Struct, frozen=True, gc=False):
     rest: int = 1
     """Windows that a rest lasts."""
     rested: int = 0
+    doubted: bool = False
+    """Was the last window slow? One alone may be chance."""
 
 
 class Throughput(msgspec.Struct, frozen=True, gc=False):
@@ -125,13 +127,18 @@ class Throughput(msgspec.Struct, frozen=True, gc=False):
             back = Found(found.per_s, found.error_share, rest=rest)
             why = "more failed" if fails_more else "more in flight brought no more"
             return self._go(found.before, back, why)
-        if per_s < (1 - _CHANGE) * found.per_s or fails_more:
+        fell = per_s < (1 - _CHANGE) * found.per_s
+        if fell and not (fails_more or found.doubted):
+            doubt = Found(found.per_s, error_share, rest=found.rest, doubted=True)
+            return self._rest(now, doubt)
+        if fell or fails_more:
             fewer = Found(per_s, error_share, rest=found.rest)
             why = "more failed" if fails_more else "throughput fell"
             return self._go(value - step, fewer, why)
         if found.tries or rose:
             return self._try(step, Found(per_s, error_share))
         rested = found.rested + 1
+        per_s = (found.per_s + per_s) / 2
         found = Found(per_s, error_share, rest=found.rest, rested=rested)
         if rested >= found.rest:
             return self._try(step, found)

@@ -1,0 +1,113 @@
+"""`auto` alone: what each sample does to it, in a world without an event loop."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headrace.policies.adaptive import RULES, START, Adaptive, adaptive
+from headrace.policies.concurrency import Sample, Verdict
+from limit_world import MEAN_S, World, lognormal
+
+
+def ended(limit: Adaptive, verdict: Verdict, at: float, in_flight: int | None = None):
+    """Let a call end at `at` that started a second before."""
+    flying = limit.value if in_flight is None else in_flight
+    return limit.observe(Sample(at - 1.0, 1.0, flying, verdict))
+
+
+def grown(value: int) -> Adaptive:
+    limit = adaptive(512)
+    while limit.value < value:
+        limit = ended(limit, Verdict.OK, 1.0)
+    return limit
+
+
+def test_each_answer_at_full_use_lets_more_in():
+    limit = adaptive(512)
+    assert ended(limit, Verdict.OK, 1.0).value > limit.value == START
+    assert grown(100).reason == "all slots were used"
+
+
+def test_nothing_grows_while_slots_are_free():
+    limit = grown(40)
+    assert ended(limit, Verdict.OK, 2.0, in_flight=39).value == limit.value
+
+
+def test_a_refusal_takes_one_slot_and_says_so():
+    limit = grown(65)
+    after = ended(limit, Verdict.REFUSED, 2.0)
+    assert after.value == limit.value - 1
+    assert after.reason == f"refused at {limit.value}"
+
+
+def test_what_says_nothing_changes_nothing():
+    limit = grown(65)
+    assert ended(limit, Verdict.IGNORED, 2.0) is limit
+
+
+def test_an_epoch_of_overload_is_answered_by_one_cut():
+    limit = before = grown(40)
+    for _ in range(40):
+        limit = ended(limit, Verdict.OVERLOADED, 2.0)
+    assert limit.value == int(RULES.cut * before.value)
+
+
+def test_one_loss_among_many_answers_is_chance():
+    limit = grown(200)
+    assert ended(limit, Verdict.OVERLOADED, 2.0).value == limit.value
+
+
+def test_a_lower_ceiling_holds_at_once_and_keeps_what_was_learnt():
+    moved = grown(100).moved(50)
+    assert moved.value == 50
+    assert moved.reason
+    with pytest.raises(ValueError, match="less than 1"):
+        moved.moved(0)
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(Verdict), st.integers(1, 40), st.floats(0, 30)),
+        max_size=300,
+    ),
+    st.integers(1, 30),
+)
+def test_it_stays_between_one_and_its_ceiling_and_grows_at_full_use_only(ends, most):
+    limit, now = adaptive(most), 0.0
+    for number, (verdict, in_flight, duration_s) in enumerate(ends, 1):
+        now += 0.1
+        flying = min(in_flight, limit.value)
+        sample = Sample(
+            now - duration_s, duration_s, flying, verdict, number, number + flying
+        )
+        after = limit.observe(sample)
+        assert 1 <= after.value <= most
+        if verdict is Verdict.REFUSED:
+            assert after.value >= limit.value - 1
+        if verdict is Verdict.IGNORED:
+            assert after is limit
+        limit = after
+
+
+@pytest.mark.parametrize("cv", [0.5, 1.0])
+def test_a_cap_is_found_fast_and_hardly_ever_refuses(cv):
+    world = World(adaptive(512), lognormal(cv), 64, seed=1).run(200 * MEAN_S)
+    assert world.t95(64 / MEAN_S) <= 12
+    assert world.use(64 / MEAN_S, 100 * MEAN_S, 200 * MEAN_S) >= 0.98
+    assert len(world.refused) <= 0.003 * len(world.answered)
+
+
+def test_a_server_that_queues_is_used_and_calls_hardly_wait_in_it():
+    draw = lognormal(0.5)
+    world = World(adaptive(512), draw, 64, queues=True, seed=1).run(100 * MEAN_S)
+    later_s = 50 * MEAN_S
+    took = sorted(took_s for at, took_s in world.answered if at > later_s)
+    chance = random.Random(1)
+    alone = sorted(draw(chance) for _ in range(20_000))
+    assert world.use(64 / MEAN_S, later_s, 2 * later_s) >= 0.98
+    assert took[len(took) * 99 // 100] <= 1.5 * alone[len(alone) * 99 // 100]
+    assert world.limit.reason == "more calls only take longer"
