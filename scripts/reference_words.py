@@ -125,9 +125,9 @@ CODE_WORDS = {
         "A larger budget.",
     ),
     ErrorCode.QUEUE_FULL: (
-        "As many direct calls wait as `max_waiting` allows; this one was not sent. The "
-        "items of jobs wait in the store and never end so.",
-        "Try again after the seconds that the message names.",
+        "As many calls wait as `HttpRoute.max_waiting` allows; it was not sent. Direct "
+        "calls only: items of jobs wait in the store.",
+        "Try again after the seconds that the message states.",
     ),
 }
 """By error code: what it means, and what to do next."""

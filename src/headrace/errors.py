@@ -19,7 +19,7 @@ HeadraceError
 ├── Rejected               never sent
 │   ├── LimitExceeded      the call costs more than its limit could ever hold
 │   ├── BudgetSpent        what is left of a budget does not pay for the call
-│   ├── QueueFull          too many calls wait already
+│   ├── QueueFull          as many calls or items wait as may
 │   └── Unserved           no endpoint of the pool serves the call's model
 ├── JobError               NotFound, WrongState, LeaseLost, DuplicateItem
 ├── StoreError             database unreachable, locked, full or corrupt
@@ -196,11 +196,11 @@ class BudgetSpent(Rejected):
 
 
 class QueueFull(Rejected):
-    """Too many calls wait already.
+    """As many calls or items wait as may; nothing was kept.
 
     Args:
         message: for people.
-        retry_after_s: seconds after which those that wait now should be gone.
+        retry_after_s: seconds after which there may be room.
     """
 
     code = ErrorCode.QUEUE_FULL

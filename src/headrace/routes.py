@@ -33,8 +33,7 @@ class HttpRoute(msgspec.Struct, frozen=True):
         tenant_budget: of all jobs of a tenant together.
         cache: how answers are kept; None = not.
         hedge: when a slow call is made twice; None = never.
-        max_waiting: direct calls that may wait, >= 0; more are refused at once with
-            `queue_full`. None = any number. The items of jobs always wait.
+        max_waiting: calls that may wait at the gate; more are refused.
     """
 
     name: str
