@@ -210,7 +210,11 @@ def settings_page() -> Iterator[str]:
     yield ""
     yield from table(
         ("Key", "Variable", "Default", "Allowed", "Meaning"),
-        [_setting_row(field) for field in msgspec.structs.fields(RunSettings)],
+        [
+            _setting_row(f)
+            for f in msgspec.structs.fields(RunSettings)
+            if f.name in RULES
+        ],
     )
     yield ""
     yield "In a variable `base_url` is separated by commas, and `header` has one a line."

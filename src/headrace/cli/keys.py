@@ -26,6 +26,30 @@ def find_key(settings: RunSettings, environ: Mapping[str, str]) -> str | None:
     if key is None:
         _refuse_keyless(settings)
         return None
+    return _sound(key, source)
+
+
+def find_own_keys(settings: RunSettings, environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the keys of endpoints that name a variable of their own, by variable.
+
+    Raises:
+        ConfigError: a key is missing, or cannot be one. Never shows it.
+    """
+    found: dict[str, str] = {}
+    for endpoint in settings.endpoint:
+        name = endpoint.key_env
+        if name is None:
+            continue
+        if not (key := environ.get(name, "").strip()):
+            raise ConfigError(
+                f"endpoint {endpoint.name}: api_key_env: the environment variable "
+                f"{name} is not set or empty"
+            )
+        found[name] = _sound(key, name)
+    return found
+
+
+def _sound(key: str, source: str) -> str:
     if not key.isascii() or not key.isprintable() or " " in key:
         raise ConfigError(f"{source}: allowed is a key of printable ASCII, no spaces")
     return key
@@ -63,7 +87,8 @@ def _key_in(path: str) -> str:
 def _refuse_keyless(settings: RunSettings) -> None:
     if settings.dialect == "http":
         return
-    for url in settings.base_url:
+    shared = [e.base_url for e in settings.endpoint if e.key_env is None]
+    for url in (*settings.base_url, *shared):
         if not is_loopback(url):
             raise ConfigError(
                 f"no key for {url}: set HEADRACE_API_KEY, or name the variable that "

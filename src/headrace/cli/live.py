@@ -96,7 +96,7 @@ class LiveRun:
         vigil = Vigil(tools.clock, first_s, settings.patience)
         route = build_http_route(
             self._plan.route(self._job.route),
-            lambda _: self._plan.key,
+            self._plan.key_of,
             RouteTools(
                 tools.clock, self._hear, vigil, caching, StoreLedger(tools.store)
             ),

@@ -12,8 +12,9 @@ from tempfile import gettempdir
 import msgspec
 
 from headrace.app import money_of
-from headrace.cli.keys import find_key
+from headrace.cli.keys import find_key, find_own_keys
 from headrace.config import RunSettings
+from headrace.engine.pool import check_pool
 from headrace.errors import ConfigError
 from headrace.jsonl.careful import LineRules
 from headrace.jsonl.locking import locked
@@ -40,6 +41,12 @@ class RunPlan(msgspec.Struct, frozen=True):
     restart: bool
     settings: RunSettings
     key: str | None
+    own_keys: Mapping[str, str] = {}
+    """Of endpoints that name a variable of their own, by the variable."""
+
+    def key_of(self, endpoint: Endpoint) -> str | None:
+        """Return an endpoint's key; None if it needs none."""
+        return self.own_keys.get(endpoint.key_env or "", self.key)
 
     @property
     def errors(self) -> Path | None:
@@ -68,6 +75,7 @@ class RunPlan(msgspec.Struct, frozen=True):
             )
             for url in settings.base_url
         )
+        endpoints += settings.endpoint
         return HttpRoute(
             name,
             endpoints,
@@ -121,7 +129,7 @@ def plan_run(
     Raises:
         ConfigError: names what was given and what is allowed.
     """
-    if not settings.base_url:
+    if not settings.base_url and not settings.endpoint:
         raise ConfigError(
             "--base-url: given nothing, allowed the address to call, such as "
             "http://127.0.0.1:8000/v1"
@@ -138,8 +146,11 @@ def plan_run(
         restart=restart,
         settings=settings,
         key=find_key(settings, environ),
+        own_keys=find_own_keys(settings, environ),
     )
-    money_of(plan.route("run"))
+    route = plan.route("run")
+    check_pool(route.endpoints)
+    money_of(route)
     return plan
 
 

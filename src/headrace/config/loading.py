@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import msgspec
 
+from headrace.config.endpoints import read_endpoints
 from headrace.config.rules import RULES, flag_of
 from headrace.config.settings import DEFAULT_STORE, RunSettings
 from headrace.errors import ConfigError
@@ -20,6 +21,8 @@ _KEY = "HEADRACE_API_KEY"
 _TESTS = "HEADRACE_TEST_"
 _LISTS = {"base_url": ",", "price": ",", "header": "\n", "fallback": "\n"}
 """Settings with several values, and what parts them in a variable."""
+_ENDPOINT = "endpoint"
+"""Tables of a file only; see `endpoints`."""
 _NEEDS = {"budget_usd": "price", "cache_ttl": "cache", "cache_store": "cache"}
 """Settings that do nothing without another one."""
 
@@ -43,10 +46,14 @@ def load_settings(
     for name, value in flags.items():
         if value is not None:
             given[name] = (flag_of(name), value)
+    tables = given.pop(_ENDPOINT, None)
     values: dict[str, Any] = {
         name: _checked(name, *found) for name, found in given.items()
     }
     settings = _hold_in_flight(RunSettings(**values), given)
+    if tables is not None:
+        endpoints = read_endpoints(*tables, settings.limits)
+        settings = msgspec.structs.replace(settings, endpoint=endpoints)
     for name, needed in _NEEDS.items():
         if name in given and not getattr(settings, needed):
             raise ConfigError(
@@ -85,7 +92,7 @@ def _from_file(path: Path) -> dict[str, tuple[str, object]]:
     if not isinstance(run, dict):
         raise ConfigError(f"{path.name}: run: given a value, allowed a table [run]")
     _refuse_unknown(path.name, table, ("run", "store"))
-    _refuse_unknown(f"{path.name} [run]", run, RULES)
+    _refuse_unknown(f"{path.name} [run]", run, (*RULES, _ENDPOINT))
     found = {name: (f"{path.name}: {name}", value) for name, value in table.items()}
     for name, value in run.items():
         found[name] = (f"{path.name} [run]: {name}", value)

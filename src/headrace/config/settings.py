@@ -7,7 +7,7 @@ from decimal import Decimal
 import msgspec
 
 from headrace.jobs import FailurePolicy
-from headrace.model import DEFAULT_MAX_IN_FLIGHT, Limits, Priority, Retry
+from headrace.model import DEFAULT_MAX_IN_FLIGHT, Endpoint, Limits, Priority, Retry
 from headrace.terms import Budget, CacheRules, Fallback, Hedge, Price
 
 DEFAULT_STORE = "headrace.db"
@@ -17,6 +17,8 @@ class RunSettings(msgspec.Struct, frozen=True):
     """How a run is made; names are those of the flags."""
 
     base_url: tuple[str, ...] = ()
+    endpoint: tuple[Endpoint, ...] = ()
+    """Beside those of `base_url`; from the tables `[[run.endpoint]]` of a file."""
     dialect: str = "openai"
     model: str = ""
     api_key_env: str = ""
