@@ -124,6 +124,11 @@ CODE_WORDS = {
         "memory and of direct calls; a job is paused instead.",
         "A larger budget.",
     ),
+    ErrorCode.QUEUE_FULL: (
+        "As many calls wait as `HttpRoute.max_waiting` allows; it was not sent. Direct "
+        "calls only: items of jobs wait in the store.",
+        "Try again after the seconds that the message states.",
+    ),
 }
 """By error code: what it means, and what to do next."""
 

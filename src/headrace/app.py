@@ -20,12 +20,14 @@ from headrace.engine.crew import Crew, workers_for
 from headrace.engine.deadlines import Deadlines
 from headrace.engine.direct import DirectTools, Sleeper
 from headrace.engine.falling_back import falling_back
+from headrace.engine.flownotes import FlowNotes
 from headrace.engine.gate import Gate
 from headrace.engine.hedging import HedgeTools, Streams, hedging
 from headrace.engine.layers import stack
 from headrace.engine.pool import Pool, Prepare, check_pool
 from headrace.engine.retrying import RetryTools, limiting, retrying
 from headrace.engine.served import Served
+from headrace.engine.shedding import Shedding
 from headrace.engine.sitenotes import SiteNotes
 from headrace.engine.vigil import Vigil
 from headrace.errors import ConfigError
@@ -220,6 +222,8 @@ def build_http_route(route: HttpRoute, keys: Keys, tools: RouteTools) -> BuiltRo
         prepare,
     )
     built = build(provider, endpoints, route.retry, route.timeout_s, tools, terms)
+    if route.max_waiting is not None:
+        built.gate.shedding = Shedding(route.max_waiting)
 
     def make_call(lease: Leased, flow: Flow) -> Call:
         return http_call(dialect, lease, flow, tools.clock)
@@ -231,7 +235,10 @@ def build_http_route(route: HttpRoute, keys: Keys, tools: RouteTools) -> BuiltRo
         built.crew,
         make_call,
         as_bytes,
-        SiteNotes(built.gate, tools.clock),
+        (
+            SiteNotes(built.gate, tools.clock),
+            FlowNotes(built.gate, tools.clock, route.name),
+        ),
     )
     return BuiltRoute(served, built)
 
@@ -314,7 +321,13 @@ def build_function_route(route: FunctionRoute, tools: RouteTools) -> BuiltRoute:
         return leased_call(lease, flow, payload, "", cost, tools.clock)
 
     served = Served(
-        route.name, built.gate, built.handler, built.crew, make_call, as_json
+        route.name,
+        built.gate,
+        built.handler,
+        built.crew,
+        make_call,
+        as_json,
+        (FlowNotes(built.gate, tools.clock, route.name),),
     )
     return BuiltRoute(served, built)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 from collections.abc import (
     Mapping,
@@ -26,9 +27,10 @@ from headrace.engine.caching import Caching
 from headrace.engine.direct import answer
 from headrace.engine.pool import Pool
 from headrace.engine.session import Session, SessionTools
+from headrace.engine.shedding import Shedding
 from headrace.engine.shutdown import Shutdown
 from headrace.engine.vigil import Vigil
-from headrace.errors import ConfigError, NotFound
+from headrace.errors import ConfigError, NotFound, QueueFull
 from headrace.events import CacheStatistics, Event, JobMoved, TryFailed
 from headrace.jobhandle import JobHandle
 from headrace.jobs import (
@@ -60,10 +62,16 @@ class Headrace:
     """
 
     def __init__(
-        self, where: str, routes: Sequence[Route], clock: Clock, cache_store: str
+        self,
+        where: str,
+        routes: Sequence[Route],
+        clock: Clock,
+        cache_store: str,
+        max_queued: int | None,
     ) -> None:
         self._where = where
         self._cache_store = cache_store
+        self._max_queued = max_queued
         self._caching: Caching | None = None
         self._routes = {route.name: route for route in routes}
         if len(self._routes) != len(routes):
@@ -101,6 +109,9 @@ class Headrace:
                 self._served[name] = build_http_route(route, key_of, watched)
             else:
                 self._served[name] = build_function_route(route, tools)
+        for built in self._served.values():
+            if self._max_queued is not None and built.gate.shedding is None:
+                built.gate.shedding = Shedding()
         if self._served:
             session_tools = SessionTools(
                 self.store, self._clock, self, self._hear, self._shutdown, vigils
@@ -170,6 +181,7 @@ class Headrace:
         Raises:
             ValueError: an argument or item is refused.
             DuplicateItem: a `custom_id` stands twice.
+            QueueFull: more items would wait than may; says when to try again.
         """
         new = NewJob(
             route=route,
@@ -269,10 +281,31 @@ class Headrace:
             batch.append(new_item(item, index))
             index += 1
             if len(batch) == _BATCH:
-                await self.store.add(job.number, batch)
+                await self._add(job, batch)
                 batch = []
         if batch:
-            await self.store.add(job.number, batch)
+            await self._add(job, batch)
+
+    async def _add(self, job: Job, batch: list[NewItem]) -> None:
+        await self.store.add(job.number, batch)
+        if self._max_queued is None:
+            return
+        queued = await self.store.queued([job.route])
+        if queued > self._max_queued:
+            wait_s = self._wait_s(job.route, queued)
+            raise QueueFull(
+                f"route {job.route!r}: {queued} items would wait, allowed are "
+                f"{self._max_queued}; nothing was kept; try again in about "
+                f"{math.ceil(wait_s)} s",
+                wait_s,
+            )
+
+    def _wait_s(self, route: str, queued: int) -> float:
+        """Return about how long an item waits behind so many others."""
+        built = self._served.get(route)
+        if built is None or built.gate.shedding is None:
+            return _LOOK_S
+        return built.gate.shedding.wait_s(queued, self._clock.monotonic())
 
     # ---- what the session tells
 
@@ -316,6 +349,7 @@ def open(
     routes: Sequence[Route] = (),
     *,
     cache_store: str = "",
+    max_queued: int | None = None,
     clock: Clock | None = None,
 ) -> Headrace:
     """Open a store, and serve routes from it while the block lasts.
@@ -325,13 +359,17 @@ def open(
         routes: what this process answers; none to submit and watch only.
         cache_store: where the answers of routes with a `cache` are kept: empty for beside
             the jobs, `memory`, or `redis://…`.
+        max_queued: items of one route that may wait in the store, whoever submitted them;
+            a submit beyond is refused as a whole. None = any number.
         clock: time and chance.
 
     Raises (on entering):
         StoreError: the database cannot be used; says why and what to do.
         ConfigError: a route is refused.
     """
-    return Headrace(os.fspath(where), routes, clock or SystemClock(), cache_store)
+    return Headrace(
+        os.fspath(where), routes, clock or SystemClock(), cache_store, max_queued
+    )
 
 
 def key_of(endpoint: Endpoint) -> str | None:

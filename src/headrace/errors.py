@@ -19,6 +19,7 @@ HeadraceError
 ├── Rejected               never sent
 │   ├── LimitExceeded      the call costs more than its limit could ever hold
 │   ├── BudgetSpent        what is left of a budget does not pay for the call
+│   ├── QueueFull          as many calls or items wait as may
 │   └── Unserved           no endpoint of the pool serves the call's model
 ├── JobError               NotFound, WrongState, LeaseLost, DuplicateItem
 ├── StoreError             database unreachable, locked, full or corrupt
@@ -56,6 +57,7 @@ class ErrorCode(StrEnum):
     EXPIRED = "batch_expired"
     SKIPPED = "skipped"
     BUDGET_SPENT = "budget_spent"
+    QUEUE_FULL = "queue_full"
 
 
 class HeadraceError(Exception):
@@ -191,6 +193,21 @@ class BudgetSpent(Rejected):
     """
 
     code = ErrorCode.BUDGET_SPENT
+
+
+class QueueFull(Rejected):
+    """As many calls or items wait as may; nothing was kept.
+
+    Args:
+        message: for people.
+        retry_after_s: seconds after which there may be room.
+    """
+
+    code = ErrorCode.QUEUE_FULL
+
+    def __init__(self, message: str, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class Unserved(Rejected):

@@ -104,7 +104,7 @@ async def idle_watch(gate: Gate, violations: list[str]) -> None:
         for _ in range(3):
             await asyncio.sleep(0)  # what else is due at this moment goes first
         now = asyncio.get_running_loop().time()
-        for lane in gate._lanes.values():
+        for lane in gate.lanes:
             violations.extend(who_may_go(gate, lane, now))
 
 

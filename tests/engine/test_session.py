@@ -47,7 +47,13 @@ def served(
 ) -> Served:
     built = a_bench(answer, limits=Limits(in_flight=in_flight)).built
     return Served(
-        "r", built.gate, built.handler, built.crew, make_call, str.encode, learner
+        "r",
+        built.gate,
+        built.handler,
+        built.crew,
+        make_call,
+        str.encode,
+        () if learner is None else (learner,),
     )
 
 

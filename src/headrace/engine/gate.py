@@ -19,7 +19,9 @@ from collections.abc import Callable, Sequence
 from headrace.clock import Clock
 from headrace.engine.backfilling import Backfill
 from headrace.engine.lane import CLASS_WEIGHTS, RATE, SLOT, Lane
+from headrace.engine.lanes import Lanes
 from headrace.engine.placing import Placement
+from headrace.engine.shedding import Shedding
 from headrace.engine.shutdown import Drained
 from headrace.engine.site import Site, SiteMaker
 from headrace.engine.siterates import LATENESS_S
@@ -69,9 +71,9 @@ class Gate:
         """Calls that may be in flight at once, over all endpoints."""
         self.capacity_moved: Callable[[int], None] = _unheard
         """Told of the new `capacity` whenever it has moved."""
-        self._lanes: dict[str, Lane] = {}
-        self._only_lane: Lane | None = None
-        """The lane, while there is but one."""
+        self.lanes = Lanes()
+        self.shedding: Shedding | None = None
+        """None: any number of calls may wait."""
         self._drained = False
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
@@ -81,6 +83,7 @@ class Gate:
 
         Raises (on entering):
             LimitExceeded: the call costs more than every endpoint's limit could hold.
+            QueueFull: as many calls wait as may.
             Drained: nothing is admitted any more.
         """
         return Admission(self, call)
@@ -104,7 +107,7 @@ class Gate:
         self.sites = sites
         self.placement.use(sites)
         self.count_capacity()
-        for lane in self._lanes.values():
+        for lane in self.lanes:
             self.waiting -= lane.refuse(self.placement.check_fits, now)
         self._pump(now)
 
@@ -113,12 +116,7 @@ class Gate:
 
         `calls` or `tokens` for a rate, `in_flight` for a slot, `endpoint` for health.
         """
-        lane = next((x for x in self._lanes.values() if x.queue.size), None)
-        if lane is None:
-            return "none"
-        if lane.spell.reason == RATE:
-            return lane.bound or "calls"
-        return "in_flight" if lane.spell.reason == SLOT else "endpoint"
+        return self.lanes.binding()
 
     # ---- what tickets ask for
 
@@ -129,7 +127,7 @@ class Gate:
         when the wait for its turn is cancelled. Prefer `admit`, which does all that.
 
         Raises:
-            LimitExceeded, Drained: as `admit`; nothing is held.
+            LimitExceeded, QueueFull, Drained: as `admit`; nothing is held.
         """
         tokens = call.cost.tokens
         placement = self.placement
@@ -145,16 +143,18 @@ class Gate:
                 return ticket
         if call.avoid:
             raise LimitExceeded("no other endpoint has room for a second call now")
+        if self.shedding is not None:
+            self.shedding.check(call, self.waiting, now)
         self._enqueue(ticket, now)
         return ticket
 
     def _enqueue(self, ticket: Ticket, now: float) -> None:
         call = ticket.call
-        lane = self._lanes.get(call.model) or self._new_lane(call.model, now)
+        lane = self.lanes.of(call.model, now)
         queue, spell = lane.queue, lane.spell
         is_first = not queue.size
         if is_first:
-            lane.passed = self._least_passed()
+            lane.passed = self.lanes.least_passed()
         ticket.turn = asyncio.get_running_loop().create_future()
         ticket.lane, ticket.spell = lane, spell
         retried = call.trace.tries > 0
@@ -179,11 +179,6 @@ class Gate:
         elif self._timer is None or self.placement.wake_at != self._timer_at:
             self._arm()
 
-    def _new_lane(self, model: str, now: float) -> Lane:
-        lane = self._lanes[model] = Lane(model, now)
-        self._only_lane = lane if len(self._lanes) == 1 else None
-        return lane
-
     def leave(self, ticket: Ticket) -> None:
         """Take a waiting ticket out of the queue; what it reserved is given back."""
         lane = ticket.lane
@@ -200,6 +195,8 @@ class Gate:
     def ended(self, site: Site, now: float) -> None:
         """A call on `site` ended and its permits are back: let the next one go."""
         site.in_flight = left = site.in_flight - 1
+        if self.shedding is not None:
+            self.shedding.ended(now)
         if not left and site.emptied is not None:
             site.emptied.set()
         if self.waiting:
@@ -214,7 +211,7 @@ class Gate:
 
     def correct_share(self, call: Call, more: float) -> None:
         """Charge a call's flow `more` tokens than were estimated; < 0 gives back."""
-        lane = self._lanes.get(call.model)
+        lane = self.lanes.find(call.model)
         if lane is not None:
             lane.queue.correct(call.flow, call.priority, more)
 
@@ -231,7 +228,7 @@ class Gate:
         """Send home whoever waits or comes later: their admission raises `Drained`."""
         self._drained = True
         now = self.clock.monotonic()
-        for lane in self._lanes.values():
+        for lane in self.lanes:
             lane.give_back()
             while (ticket := lane.queue.pop(now)) is not None:
                 self.waiting -= 1
@@ -243,7 +240,7 @@ class Gate:
 
     def _pump(self, now: float) -> None:
         """Hand permits to waiting calls, in order, until none may start now."""
-        placement, lane = self.placement, self._only_lane
+        placement, lane = self.placement, self.lanes.only
         placement.wake_at = None
         if lane is None:
             self._pump_lanes(now)
@@ -256,18 +253,16 @@ class Gate:
             self._arm()
 
     def _pump_lanes(self, now: float) -> None:
-        ready = [lane for lane in self._lanes.values() if lane.queue.size]
+        ready = self.lanes.waiting()
         while ready:
             lane = min(ready, key=_passed)
             if not self._advance_lane(lane, now) or not lane.queue.size:
                 ready.remove(lane)
         concerns = self.backfill.concerns
-        behind = [x for x in self._lanes.values() if x.queue.size > 1 and concerns(x)]
+        behind = [x for x in self.lanes if x.queue.size > 1 and concerns(x)]
         for lane in sorted(behind, key=_passed):
             self._fill(lane, now)
-        for model in [m for m, x in self._lanes.items() if not x.queue.size]:
-            if len(self._lanes) > 64 and not self._lanes[model].head:
-                del self._lanes[model]
+        self.lanes.tidy()
 
     def _fill(self, lane: Lane, now: float) -> None:
         """Let go whom the waiting head of a lane need not hold up."""
@@ -329,10 +324,6 @@ class Gate:
         assert turn is not None
         if not turn.done():
             turn.set_result(None)
-
-    def _least_passed(self) -> float:
-        passed = [x.passed for x in self._lanes.values() if x.queue.size]
-        return min(passed, default=0.0)
 
     # ---- the head's reservation
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from heapq import heapify, heappop, heappush
 
 import msgspec
@@ -72,9 +72,11 @@ class Lane:
         "spell",
     )
 
-    def __init__(self, model: str, now: float) -> None:
+    def __init__(
+        self, model: str, now: float, debts: Mapping[str, float] | None = None
+    ) -> None:
         self.model = model
-        self.queue: FairQueue[Ticket] = FairQueue()
+        self.queue: FairQueue[Ticket] = FairQueue(debts=debts)
         self.head: Ticket | None = None
         """The waiting call that holds a rate reservation."""
         self.head_site: Site | None = None

@@ -28,5 +28,5 @@ class Served(msgspec.Struct, frozen=True):
     """Raises a ValueError if the payload is none of this route's."""
     encode_value: EncodeValue
     """Raises `BadReply` if a value cannot be kept as JSON."""
-    learner: Learner | None = None
-    """What the route learns of its limits, kept for the next session."""
+    learners: tuple[Learner, ...] = ()
+    """What the route learns, kept for the next session."""

@@ -67,7 +67,7 @@ class Session:
         self._until = until
         self._dispatchers: list[Dispatcher] = []
         self._down: UpstreamDown | None = None
-        learners = [s.learner for s in served if s.learner is not None]
+        learners = [learner for s in served for learner in s.learners]
         self._memory = Remembering(tools.store, learners, tools.clock)
         self._is_paused = False
         self._over = asyncio.Event()

@@ -108,6 +108,7 @@ _RULES = MappingProxyType(
         ErrorCode.EXPIRED: _NOT_AGAIN,
         ErrorCode.SKIPPED: _NOT_AGAIN,
         ErrorCode.BUDGET_SPENT: _NOT_AGAIN,
+        ErrorCode.QUEUE_FULL: _NOT_AGAIN,
     }
 )
 """Source: algorithm notes of this project, 3.2, unless a line says otherwise."""

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 FORMATS = (".png", ".svg")
 _SIZE_INCHES = (8.0, 7.0)
 _DOTS_PER_INCH = 100
-_MOST_POINTS = 240
+_MOST_POINTS = 160
 """A line of more points is no clearer at 800 dots, and the file is larger."""
-_BARS = 100
+_BARS = 80
 _COLOURS = ("#0b6e99", "#d9822b", "#3f8f4f", "#8a4fbe", "#b3423a", "#6b7280")
 
 
