@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from headrace.ports.cache import Cache, CacheSize, Kept
+from headrace.ports.documents import Document, Documents
+from headrace.ports.files import Files
 from headrace.ports.provider import Provider
 from headrace.ports.store import (
     Control,
@@ -22,6 +24,9 @@ __all__ = [
     "Cache",
     "CacheSize",
     "Control",
+    "Document",
+    "Documents",
+    "Files",
     "Intake",
     "Jobs",
     "Kept",
