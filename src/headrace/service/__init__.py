@@ -1,0 +1,1 @@
+"""The HTTP service: OpenAI's Files and Batch API, a gateway, jobs, live events."""

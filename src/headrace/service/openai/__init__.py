@@ -1,0 +1,1 @@
+"""The part of the service that OpenAI's clients drive."""
