@@ -20,8 +20,7 @@ from reference_words import CODE_WORDS, EXIT_WORDS, SETTING_WORDS, fenced, table
 
 from headrace.cli.exits import Exit, exit_code
 from headrace.cli.main import app
-from headrace.config import RunSettings
-from headrace.config.rules import RULES
+from headrace.config.section import RUN, SERVE, Section
 from headrace.errors import (
     CallError,
     ErrorCode,
@@ -208,17 +207,17 @@ def settings_page() -> Iterator[str]:
     yield "Keys stand in the table `[run]` of `headrace.toml`; `store` may also stand"
     yield "above it."
     yield ""
-    yield from table(
-        ("Key", "Variable", "Default", "Allowed", "Meaning"),
-        [
-            _setting_row(f)
-            for f in msgspec.structs.fields(RunSettings)
-            if f.name in RULES
-        ],
-    )
+    yield from _setting_table(RUN)
     yield ""
     yield "In a variable `base_url` is separated by commas, and `header` has one a line."
     yield "In `headrace.toml` both are lists."
+    yield ""
+    yield "## `headrace serve`"
+    yield ""
+    yield "Keys stand in the table `[serve]` of `headrace.toml`; a `store` above the tables"
+    yield "and `HEADRACE_STORE` count here, too."
+    yield ""
+    yield from _setting_table(SERVE)
     yield ""
     yield "## Keys of the provider"
     yield ""
@@ -241,20 +240,31 @@ def settings_page() -> Iterator[str]:
         )
 
 
-def _setting_row(field: Any) -> tuple[str, ...]:
-    name = field.name
-    return (
-        f"`{name}`",
-        f"`HEADRACE_{name.upper()}`",
-        _default_of(field),
-        RULES[name].allowed,
-        SETTING_WORDS.get(name) or _help_of(name),
+def _setting_table(section: Section) -> Iterator[str]:
+    yield from table(
+        ("Key", "Variable", "Default", "Allowed", "Meaning"),
+        [
+            _setting_row(section, field)
+            for field in msgspec.structs.fields(section.kind)
+            if field.name in section.rules
+        ],
     )
 
 
-def _help_of(name: str) -> str:
-    run = commands()["headrace run"]
-    return next(p.help for p in flags_of(run) if p.name == name)
+def _setting_row(section: Section, field: Any) -> tuple[str, ...]:
+    name = field.name
+    return (
+        f"`{name}`",
+        f"`{section.prefix}{name.upper()}`",
+        _default_of(field),
+        section.rules[name].allowed,
+        SETTING_WORDS.get(name) or _help_of(section, name),
+    )
+
+
+def _help_of(section: Section, name: str) -> str:
+    command = commands()[f"headrace {section.name}"]
+    return next(p.help for p in flags_of(command) if p.name == name)
 
 
 def _default_of(field: Any) -> str:

@@ -134,6 +134,12 @@ CODE_WORDS = {
 
 SETTING_WORDS = {
     "api_key_file": "A file that holds the key, and nothing else.",
+    "max_body_bytes": "The longest body of a request that is no upload (413).",
+    "max_file_bytes": "The longest body of an upload (413); none is set by itself.",
+    "max_header_bytes": "The longest head of a request (431).",
+    "max_connections": "Connections open at once; more are refused (503).",
+    "client_timeout": "Seconds that a client has for the head of a request, for its "
+    "body, and for each piece of an upload (408).",
 }
 """Settings that have no flag."""
 

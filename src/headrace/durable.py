@@ -5,10 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import os
-from collections.abc import (
-    Mapping,
-    Sequence,
-)
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -22,9 +19,9 @@ from headrace.app import (
     open_caching,
 )
 from headrace.clock import Clock, SystemClock
+from headrace.directcalls import DirectCalls
 from headrace.engine.budgeting import StoreLedger
 from headrace.engine.caching import Caching
-from headrace.engine.direct import answer
 from headrace.engine.pool import Pool
 from headrace.engine.session import Session, SessionTools
 from headrace.engine.shedding import Shedding
@@ -33,18 +30,11 @@ from headrace.engine.vigil import Vigil
 from headrace.errors import ConfigError, NotFound, QueueFull
 from headrace.events import CacheStatistics, Event, JobMoved, TryFailed
 from headrace.jobhandle import JobHandle
-from headrace.jobs import (
-    FailurePolicy,
-    Flow,
-    Job,
-    Leased,
-    NewItem,
-    NewJob,
-)
-from headrace.model import Endpoint, Outcome, Priority
+from headrace.jobs import FailurePolicy, Job, NewItem, NewJob
+from headrace.model import Outcome, Priority, Reply
 from headrace.payloads import Payloads, each, new_item
 from headrace.ports import Store
-from headrace.routes import FunctionRoute, HttpRoute
+from headrace.routes import FunctionRoute, HttpRoute, Keys, key_of
 from headrace.stores.opening import open_store
 
 _BATCH = 2_000
@@ -55,6 +45,14 @@ _LOOK_S = 1.0
 Route = HttpRoute | FunctionRoute
 
 
+class Options(msgspec.Struct, frozen=True):
+    """How a store is opened; see `open`."""
+
+    cache_store: str
+    max_queued: int | None
+    keys: Keys
+
+
 class Headrace:
     """A store and the routes that this process serves; made by `open`.
 
@@ -62,16 +60,11 @@ class Headrace:
     """
 
     def __init__(
-        self,
-        where: str,
-        routes: Sequence[Route],
-        clock: Clock,
-        cache_store: str,
-        max_queued: int | None,
+        self, where: str, routes: Sequence[Route], clock: Clock, options: Options
     ) -> None:
         self._where = where
-        self._cache_store = cache_store
-        self._max_queued = max_queued
+        self._options = options
+        self._max_queued = options.max_queued
         self._caching: Caching | None = None
         self._routes = {route.name: route for route in routes}
         if len(self._routes) != len(routes):
@@ -79,7 +72,7 @@ class Headrace:
         self._clock = clock
         self._shutdown = Shutdown()
         self._served: dict[str, BuiltRoute] = {}
-        self._calls = 0
+        self._direct = DirectCalls(self._served)
         self._session: Session | None = None
         self._working: asyncio.Task[None] | None = None
         self._bell = asyncio.Event()
@@ -89,7 +82,7 @@ class Headrace:
         self.store = await open_store(self._where, self._clock)
         try:
             if any(route.cache is not None for route in self._routes.values()):
-                place = self._cache_store
+                place = self._options.cache_store
                 self._caching = await open_caching(place, self.store, self._clock)
             self._start()
         except BaseException:
@@ -106,7 +99,9 @@ class Headrace:
                 watched = msgspec.structs.replace(
                     tools, vigil=vigils[name], ledger=StoreLedger(self.store)
                 )
-                self._served[name] = build_http_route(route, key_of, watched)
+                self._served[name] = build_http_route(
+                    route, self._options.keys, watched
+                )
             else:
                 self._served[name] = build_function_route(route, tools)
         for built in self._served.values():
@@ -136,6 +131,21 @@ class Headrace:
                     await self._working
         finally:
             await self._close()
+
+    async def drain(self, wait_s: float) -> bool:
+        """Start no more items of jobs, and wait until those under way have ended.
+
+        Calls of `call` go on. What has not ended by then goes on at the next opening.
+
+        Returns:
+            Did all of them end within `wait_s`?
+        """
+        if self._working is None:
+            return True
+        if not self._shutdown.draining.is_set():
+            self._shutdown.request()
+        _, running = await asyncio.wait([self._working], timeout=wait_s)
+        return not running
 
     async def _close(self) -> None:
         if self._caching is not None:
@@ -229,15 +239,31 @@ class Headrace:
             ConfigError: this process does not serve the route.
             ValueError, TypeError: an argument or the payload is refused.
         """
-        built = self._built(route)
-        if deadline_s is not None and not deadline_s > 0:
-            raise ValueError(f"deadline_s {deadline_s} is not above 0")
-        self._calls += 1
-        item = new_item(payload, self._calls)
-        lease = Leased(0, 0, self._calls, item.custom_id, 0, 0, item.payload)
-        flow = Flow(0, "call", route, Priority.parse(priority), tenant, deadline_s)
-        call = built.served.make_call(lease, flow)
-        return await answer(built.direct, call, item.custom_id, deadline_s)
+        urgency = Priority.parse(priority)
+        return await self._direct.outcome(payload, route, urgency, tenant, deadline_s)
+
+    async def ask(
+        self,
+        payload: Any,
+        route: str,
+        *,
+        priority: str = "high",
+        tenant: str = "",
+        deadline_s: float | None = None,
+    ) -> Reply:
+        """Make one call at once and return its reply as it comes; as `call` otherwise.
+
+        A streamed reply owns its permits until its `chunks` end, fail or are closed: who
+        stops before the end must call their `aclose`. It is tried again only before its
+        first byte, and `deadline_s` counts until then.
+
+        Raises:
+            CallError: it failed for good; holds the provider's answer if there was one.
+            Rejected: it was never sent, such as `QueueFull`.
+            ConfigError, ValueError, TypeError: as `call`.
+        """
+        urgency = Priority.parse(priority)
+        return await self._direct.reply(payload, route, urgency, tenant, deadline_s)
 
     def endpoints(self, route: str) -> Pool:
         """Return the endpoints of a route, to add, drain, remove and weigh them anew.
@@ -247,16 +273,7 @@ class Headrace:
         Raises:
             ConfigError: this process does not serve the route.
         """
-        return self._built(route).pool
-
-    def _built(self, route: str) -> BuiltRoute:
-        built = self._served.get(route)
-        if built is None:
-            known = ", ".join(sorted(self._served)) or "none"
-            raise ConfigError(
-                f"route: given {route!r}, allowed are those served: {known}"
-            )
-        return built
+        return self._direct.built(route).pool
 
     async def job(self, ref: str) -> JobHandle:
         """Return the job with that id or name.
@@ -351,6 +368,7 @@ def open(
     cache_store: str = "",
     max_queued: int | None = None,
     clock: Clock | None = None,
+    keys: Keys | None = None,
 ) -> Headrace:
     """Open a store, and serve routes from it while the block lasts.
 
@@ -362,28 +380,11 @@ def open(
         max_queued: items of one route that may wait in the store, whoever submitted them;
             a submit beyond is refused as a whole. None = any number.
         clock: time and chance.
+        keys: gives an endpoint's key; by default the environment does.
 
     Raises (on entering):
         StoreError: the database cannot be used; says why and what to do.
         ConfigError: a route is refused.
     """
-    return Headrace(
-        os.fspath(where), routes, clock or SystemClock(), cache_store, max_queued
-    )
-
-
-def key_of(endpoint: Endpoint) -> str | None:
-    """Return an endpoint's key from the environment; None if it needs none.
-
-    Raises:
-        ConfigError: the variable it names is not set.
-    """
-    if endpoint.key_env is None:
-        return None
-    key = os.environ.get(endpoint.key_env)
-    if not key:
-        raise ConfigError(
-            f"endpoint {endpoint.name} takes its key from the environment variable "
-            f"{endpoint.key_env}, which is not set"
-        )
-    return key
+    options = Options(cache_store, max_queued, keys or key_of)
+    return Headrace(os.fspath(where), routes, clock or SystemClock(), options)

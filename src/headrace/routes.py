@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any, Literal
 
 import msgspec
 
+from headrace.errors import ConfigError
 from headrace.model import Endpoint, Limits, Retry
 from headrace.terms import Budget, CacheRules, Fallback, Hedge, Price
 
@@ -73,3 +75,20 @@ class FunctionRoute(msgspec.Struct, frozen=True):
     timeout_s: float = 600.0
     tokens: Callable[[Any], int] | None = None
     cache: CacheRules | None = None
+
+
+def key_of(endpoint: Endpoint) -> str | None:
+    """Return an endpoint's key from the environment; None if it needs none.
+
+    Raises:
+        ConfigError: the variable it names is not set.
+    """
+    if endpoint.key_env is None:
+        return None
+    key = os.environ.get(endpoint.key_env)
+    if not key:
+        raise ConfigError(
+            f"endpoint {endpoint.name} takes its key from the environment variable "
+            f"{endpoint.key_env}, which is not set"
+        )
+    return key

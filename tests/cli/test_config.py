@@ -126,7 +126,10 @@ def test_keys_and_tests_have_variables_of_their_own():
     ("text", "message"),
     [
         ("[run]\nrmp = 5\n", r"headrace.toml \[run\]: unknown key 'rmp'.*rpm"),
-        ("stor = 'x'\n", "headrace.toml: unknown key 'stor', allowed run, store"),
+        (
+            "stor = 'x'\n",
+            "headrace.toml: unknown key 'stor', allowed run, serve, store",
+        ),
         ("run = 5\n", "allowed a table"),
         ("run = [\n", "headrace.toml: cannot be read"),
         ("[run]\nrpm = 'x'\n", r"headrace.toml \[run\]: rpm: given 'x'"),

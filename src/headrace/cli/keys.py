@@ -7,14 +7,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from headrace.config import RunSettings
+from headrace.config import RunSettings, ServeSettings
 from headrace.errors import ConfigError
+
+Keyed = RunSettings | ServeSettings
 
 _OPENAI_DIALECTS = ("openai", "azure")
 """Nobody else is ever shown a key that was meant for OpenAI."""
 
 
-def find_key(settings: RunSettings, environ: Mapping[str, str]) -> str | None:
+def find_key(settings: Keyed, environ: Mapping[str, str]) -> str | None:
     """Return the key of all endpoints, or None where they need none.
 
     Plain HTTP APIs and addresses on this machine may go without.
@@ -29,7 +31,7 @@ def find_key(settings: RunSettings, environ: Mapping[str, str]) -> str | None:
     return _sound(key, source)
 
 
-def find_own_keys(settings: RunSettings, environ: Mapping[str, str]) -> dict[str, str]:
+def find_own_keys(settings: Keyed, environ: Mapping[str, str]) -> dict[str, str]:
     """Return the keys of endpoints that name a variable of their own, by variable.
 
     Raises:
@@ -55,9 +57,7 @@ def _sound(key: str, source: str) -> str:
     return key
 
 
-def _named_key(
-    settings: RunSettings, environ: Mapping[str, str]
-) -> tuple[str | None, str]:
+def _named_key(settings: Keyed, environ: Mapping[str, str]) -> tuple[str | None, str]:
     name = settings.api_key_env
     if name:
         if key := environ.get(name, "").strip():
@@ -84,7 +84,7 @@ def _key_in(path: str) -> str:
     return key
 
 
-def _refuse_keyless(settings: RunSettings) -> None:
+def _refuse_keyless(settings: Keyed) -> None:
     if settings.dialect == "http":
         return
     shared = [e.base_url for e in settings.endpoint if e.key_env is None]

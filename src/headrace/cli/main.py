@@ -14,6 +14,7 @@ from headrace.cli.exits import Exit
 from headrace.cli.jobs import jobs, migrate
 from headrace.cli.provider import provider
 from headrace.cli.run import run
+from headrace.cli.serve import serve
 from headrace.cli.simulate import simulate
 
 app = typer.Typer(
@@ -26,6 +27,7 @@ app.command()(run)
 app.command()(check)
 app.add_typer(jobs, name="jobs")
 app.add_typer(cache, name="cache")
+app.command()(serve)
 app.command()(migrate)
 app.command()(provider)
 app.command()(simulate)

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from headrace.config.loading import load_settings, load_store
+from headrace.config.loading import load_serving, load_settings, load_store
+from headrace.config.serving import ServeSettings
 from headrace.config.settings import RunSettings
 
-__all__ = ["RunSettings", "load_settings", "load_store"]
+__all__ = [
+    "RunSettings",
+    "ServeSettings",
+    "load_serving",
+    "load_settings",
+    "load_store",
+]

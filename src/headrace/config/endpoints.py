@@ -1,4 +1,4 @@
-"""The tables `[[run.endpoint]]`: endpoints with keys, limits and prices of their own."""
+"""The tables `[[run.endpoint]]` and `[[serve.endpoint]]`: endpoints with keys, limits and prices of their own."""
 
 from __future__ import annotations
 
@@ -37,7 +37,9 @@ def read_endpoints(source: str, tables: object, base: Limits) -> tuple[Endpoint,
         ConfigError: names the table, the key, what was given and what is allowed.
     """
     if not isinstance(tables, list) or not all(isinstance(t, dict) for t in tables):
-        raise ConfigError(f"{source}: allowed tables, each headed [[run.endpoint]]")
+        raise ConfigError(
+            f"{source}: allowed tables, each headed as [[run.endpoint]] is"
+        )
     return tuple(
         _endpoint(f"{source} {number}", table, base)
         for number, table in enumerate(tables, 1)

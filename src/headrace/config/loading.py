@@ -10,13 +10,15 @@ from typing import Any, cast
 import msgspec
 
 from headrace.config.endpoints import read_endpoints
-from headrace.config.rules import RULES, flag_of
+from headrace.config.rules import flag_of
+from headrace.config.section import ENV_PREFIX, RUN, SECTIONS, SERVE, Section
+from headrace.config.serving import ServeSettings
 from headrace.config.settings import DEFAULT_STORE, RunSettings
 from headrace.errors import ConfigError
 
 SETTINGS_FILE = "headrace.toml"
 
-_ENV_PREFIX = "HEADRACE_"
+_STORE = "HEADRACE_STORE"
 _KEY = "HEADRACE_API_KEY"
 _TESTS = "HEADRACE_TEST_"
 _LISTS = {"base_url": ",", "price": ",", "header": "\n", "fallback": "\n"}
@@ -30,7 +32,7 @@ _NEEDS = {"budget_usd": "price", "cache_ttl": "cache", "cache_store": "cache"}
 def load_settings(
     flags: Mapping[str, object], environ: Mapping[str, str], folder: Path
 ) -> RunSettings:
-    """Merge and check what was set.
+    """Merge and check what was set for a run.
 
     Args:
         flags: by setting; None means that the flag was not given.
@@ -40,17 +42,56 @@ def load_settings(
     Raises:
         ConfigError: names the setting, what was given and what is allowed.
     """
-    given: dict[str, tuple[str, object]] = {}
-    given.update(_from_file(folder / SETTINGS_FILE))
-    given.update(_from_environment(environ, _api_key_env(flags, environ, given)))
+    found: RunSettings = _merged(RUN, flags, environ, folder)
+    return found
+
+
+def load_serving(
+    flags: Mapping[str, object], environ: Mapping[str, str], folder: Path
+) -> ServeSettings:
+    """Merge and check what was set for a service; as `load_settings`.
+
+    `HEADRACE_STORE` and a `store` above the tables of the file count here, too.
+
+    Raises:
+        ConfigError: names the setting, what was given and what is allowed.
+    """
+    found: ServeSettings = _merged(SERVE, flags, environ, folder)
+    return found
+
+
+def load_store(
+    flag: str | None, environ: Mapping[str, str], folder: Path
+) -> tuple[str, str]:
+    """Return where jobs are kept, and which setting says so ("" = the default)."""
+    for source, value in ((flag_of("store"), flag), (_STORE, environ.get(_STORE))):
+        if value is not None:
+            return cast("str", _checked(RUN, "store", source, value)), source
+    found = _from_file(folder / SETTINGS_FILE, RUN).get("store")
+    if found is not None:
+        return cast("str", _checked(RUN, "store", *found)), found[0]
+    return DEFAULT_STORE, ""
+
+
+def _merged(
+    section: Section,
+    flags: Mapping[str, object],
+    environ: Mapping[str, str],
+    folder: Path,
+) -> Any:
+    """Return the settings of a section, from the weakest source to the strongest."""
+    given = _from_file(folder / SETTINGS_FILE, section)
+    key_env = _api_key_env(section, flags, environ, given)
+    given.update(_from_environment(environ, section, key_env))
     for name, value in flags.items():
         if value is not None:
             given[name] = (flag_of(name), value)
     tables = given.pop(_ENDPOINT, None)
     values: dict[str, Any] = {
-        name: _checked(name, *found) for name, found in given.items()
+        name: _checked(section, name, *found) for name, found in given.items()
     }
-    settings = _hold_in_flight(RunSettings(**values), given)
+    settings = section.kind(**values)
+    _hold_in_flight(settings, given)
     if tables is not None:
         endpoints = read_endpoints(*tables, settings.limits)
         settings = msgspec.structs.replace(settings, endpoint=endpoints)
@@ -62,59 +103,60 @@ def load_settings(
     return settings
 
 
-def load_store(
-    flag: str | None, environ: Mapping[str, str], folder: Path
-) -> tuple[str, str]:
-    """Return where jobs are kept, and which setting says so ("" = the default)."""
-    for source, value in (
-        (flag_of("store"), flag),
-        ("HEADRACE_STORE", environ.get("HEADRACE_STORE")),
-    ):
-        if value is not None:
-            return cast("str", _checked("store", source, value)), source
-    found = _from_file(folder / SETTINGS_FILE).get("store")
-    if found is not None:
-        return cast("str", _checked("store", *found)), found[0]
-    return DEFAULT_STORE, ""
-
-
 # ---- where settings come from
 
 
-def _from_file(path: Path) -> dict[str, tuple[str, object]]:
+def _from_file(path: Path, section: Section) -> dict[str, tuple[str, object]]:
     try:
         table = tomllib.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"{path.name}: cannot be read: {error}") from error
-    run = table.pop("run", {})
-    if not isinstance(run, dict):
-        raise ConfigError(f"{path.name}: run: given a value, allowed a table [run]")
-    _refuse_unknown(path.name, table, ("run", "store"))
-    _refuse_unknown(f"{path.name} [run]", run, (*RULES, _ENDPOINT))
+    _refuse_unknown(path.name, table, (*(s.name for s in SECTIONS), "store"))
+    tables = {s.name: _table(path.name, table.pop(s.name, {}), s) for s in SECTIONS}
     found = {name: (f"{path.name}: {name}", value) for name, value in table.items()}
-    for name, value in run.items():
-        found[name] = (f"{path.name} [run]: {name}", value)
+    for name, value in tables[section.name].items():
+        found[name] = (f"{path.name} [{section.name}]: {name}", value)
     return found
 
 
+def _table(place: str, table: object, section: Section) -> dict[str, object]:
+    """Return one table of a file; unknown keys are refused in every table."""
+    name = section.name
+    if not isinstance(table, dict):
+        raise ConfigError(f"{place}: {name}: given a value, allowed a table [{name}]")
+    _refuse_unknown(f"{place} [{name}]", table, (*section.rules, _ENDPOINT))
+    return table
+
+
 def _from_environment(
-    environ: Mapping[str, str], key_env: str
+    environ: Mapping[str, str], section: Section, key_env: str
 ) -> dict[str, tuple[str, object]]:
     found: dict[str, tuple[str, object]] = {}
+    if _STORE in environ:
+        found["store"] = (_STORE, environ[_STORE])
     for variable in sorted(environ):
-        name = variable.removeprefix(_ENV_PREFIX).lower()
-        if not variable.startswith(_ENV_PREFIX) or variable == key_env:
+        if not variable.startswith(ENV_PREFIX) or variable == key_env:
             continue
-        if name in RULES and variable == variable.upper():
+        name = section.setting_of(variable)
+        if name is not None:
             found[name] = (variable, _listed(name, environ[variable]))
-        elif variable != _KEY and not variable.startswith(_TESTS):
-            allowed = ", ".join(_ENV_PREFIX + each.upper() for each in RULES)
+        elif not _is_known(variable):
+            allowed = ", ".join(section.prefix + each.upper() for each in section.rules)
             raise ConfigError(
                 f"{variable}: unknown environment variable, allowed {_KEY}, {allowed}"
             )
     return found
+
+
+def _is_known(variable: str) -> bool:
+    """Does it mean something to another command, or to the tests?"""
+    return (
+        variable == _KEY
+        or variable.startswith(_TESTS)
+        or any(section.setting_of(variable) for section in SECTIONS)
+    )
 
 
 def _listed(name: str, text: str) -> object:
@@ -126,12 +168,13 @@ def _listed(name: str, text: str) -> object:
 
 
 def _api_key_env(
+    section: Section,
     flags: Mapping[str, object],
     environ: Mapping[str, str],
     given: Mapping[str, tuple[str, object]],
 ) -> str:
     """Return the variable that holds the key, for it is no setting."""
-    named = flags.get("api_key_env") or environ.get("HEADRACE_API_KEY_ENV")
+    named = flags.get("api_key_env") or environ.get(f"{section.prefix}API_KEY_ENV")
     return str(named or given.get("api_key_env", ("", ""))[1])
 
 
@@ -145,8 +188,8 @@ def _refuse_unknown(
             )
 
 
-def _checked(name: str, source: str, value: object) -> object:
-    rule = RULES[name]
+def _checked(section: Section, name: str, source: str, value: object) -> object:
+    rule = section.rules[name]
     try:
         found: object = rule.read(msgspec.convert(value, rule.kind, strict=False))
     except ConfigError as error:
@@ -164,11 +207,11 @@ def _shown(value: object) -> str:
 
 
 def _hold_in_flight(
-    settings: RunSettings, given: Mapping[str, tuple[str, object]]
-) -> RunSettings:
+    settings: RunSettings | ServeSettings, given: Mapping[str, tuple[str, object]]
+) -> None:
     most = settings.max_in_flight
     if isinstance(settings.in_flight, str) or settings.in_flight <= most:
-        return settings
+        return
     raise ConfigError(
         f"{given['in_flight'][0]}: given {settings.in_flight}, "
         f"allowed 1 to {most} (--max-in-flight)"

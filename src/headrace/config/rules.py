@@ -26,7 +26,7 @@ _Rate = Annotated[float, Meta(gt=0, le=_MAX_RATE)]
 _Count = Annotated[int, Meta(ge=1)]
 
 _ABOVE_0_S = "seconds above 0"
-_AT_LEAST_1 = "a whole number from 1"
+AT_LEAST_1 = "a whole number from 1"
 
 
 class Rule(msgspec.Struct, frozen=True):
@@ -169,15 +169,15 @@ RULES: Mapping[str, Rule] = {
     "tpm": Rule(_Rate, "tokens per minute, a number above 0"),
     "in_flight": Rule(
         int | str,
-        f"{_AT_LEAST_1} to --max-in-flight, or some of {', '.join(CONTROLLERS)} "
+        f"{AT_LEAST_1} to --max-in-flight, or some of {', '.join(CONTROLLERS)} "
         "joined by +",
         _in_flight,
     ),
-    "max_in_flight": Rule(_Count, _AT_LEAST_1),
+    "max_in_flight": Rule(_Count, AT_LEAST_1),
     "strategy": Rule(str, ", ".join(STRATEGIES), _strategy),
     "timeout": Rule(_Seconds, _ABOVE_0_S),
     "deadline": Rule(_Seconds, _ABOVE_0_S),
-    "max_attempts": Rule(_Count, _AT_LEAST_1),
+    "max_attempts": Rule(_Count, AT_LEAST_1),
     "patience": Rule(_Seconds, _ABOVE_0_S),
     "on_failure": Rule(
         str, "keep, all, or a share between 0 and 1", FailurePolicy.parse
@@ -198,9 +198,9 @@ RULES: Mapping[str, Rule] = {
         Annotated[float, Meta(ge=0, le=_MAX_S)], "seconds, 0 for none at all"
     ),
     "cache_store": Rule(str, "memory, or a redis:// address", _cache_store),
-    "limit": Rule(_Count, _AT_LEAST_1),
+    "limit": Rule(_Count, AT_LEAST_1),
     "skip_bad_lines": Rule(bool, "true or false"),
-    "max_line_bytes": Rule(_Count, _AT_LEAST_1),
+    "max_line_bytes": Rule(_Count, AT_LEAST_1),
     "store": Rule(str, "a path or a postgresql:// address", _file),
     "json": Rule(bool, "true or false"),
 }

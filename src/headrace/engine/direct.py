@@ -10,8 +10,8 @@ from headrace.clock import Clock
 from headrace.engine.deadlines import Deadlines
 from headrace.engine.outcomes import CANCELLED, ended, failed, succeeded
 from headrace.engine.shutdown import Drained
-from headrace.errors import CallError, ErrorCode, Rejected
-from headrace.model import Call, Failure, Handler, ItemState, Outcome
+from headrace.errors import CallError, ErrorCode, Rejected, TimedOut
+from headrace.model import Call, Failure, Handler, ItemState, Outcome, Reply
 
 
 class Sleeper:
@@ -68,3 +68,30 @@ async def _answer(handler: Handler, call: Call, name: str) -> Outcome:
     except Drained:
         return ended(call, name, ItemState.CANCELLED, CANCELLED)
     return succeeded(call, name, reply)
+
+
+async def reply(tools: DirectTools, call: Call, deadline_s: float | None) -> Reply:
+    """Make one call and return its reply as it comes; errors pass.
+
+    Args:
+        tools: see there.
+        call: its `deadline` is `deadline_s` from now, if there is one.
+        deadline_s: seconds after which it is cancelled, waits and tries included;
+            nothing ends a stream that has begun.
+
+    Raises:
+        CallError: it failed for good.
+        Rejected: it was never sent.
+    """
+    if deadline_s is None:
+        return await tools.handler(call)
+    assert call.deadline is not None
+    limit = tools.deadlines.start(call.deadline)
+    try:
+        return await tools.handler(call)
+    except asyncio.CancelledError:
+        if not limit.absorbs_cancel():
+            raise
+        raise TimedOut(f"not answered within its {deadline_s:g} s") from None
+    finally:
+        tools.deadlines.stop(limit)

@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+import math
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
+
+from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from headrace.errors import NotFound, QueueFull, StoreError, WrongState
+
+_log = logging.getLogger("headrace.service")
+Handler = Callable[[Request, Exception], Awaitable[Response]]
 
 
 class ApiError(Exception):
@@ -54,3 +66,97 @@ def envelope(
         status, "invalid_request_error" if status < 500 else "server_error"
     )
     return {"error": {"message": message, "type": kind, "param": param, "code": code}}
+
+
+REQUEST_ID = "headrace.request_id"
+"""Where a request's id stands in its ASGI scope."""
+
+
+def error_response(error: ApiError) -> JSONResponse:
+    """Return the answer that tells of an error."""
+    return JSONResponse(error.body, error.status, error.headers)
+
+
+async def _refused(_: Request, error: Exception) -> Response:
+    assert isinstance(error, ApiError)
+    return error_response(error)
+
+
+async def _http_error(_: Request, error: Exception) -> Response:
+    """Answer for what the framework refuses: 404, 405, a body it cannot read."""
+    assert isinstance(error, HTTPException)
+    if isinstance(error.__cause__, ApiError):  # raised while the body was read
+        return error_response(error.__cause__)
+    code = _CODES.get(error.status_code)
+    return error_response(
+        ApiError(error.status_code, str(error.detail), code=code, headers=error.headers)
+    )
+
+
+async def _invalid(_: Request, error: Exception) -> Response:
+    """Answer for what does not have the form that the API demands: name the field."""
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    kind, *path = first["loc"] or ("body",)
+    if first["type"] == "json_invalid":
+        return error_response(ApiError(400, _NO_JSON, code="invalid_json"))
+    param = ".".join(str(part) for part in path) or None
+    message = f"{kind} {param or ''}: {first['msg']}".replace(" :", ":")
+    return error_response(ApiError(422, message, code="invalid_value", param=param))
+
+
+async def _not_found(_: Request, error: Exception) -> Response:
+    return error_response(ApiError(404, str(error), code="not_found"))
+
+
+async def _wrong_state(_: Request, error: Exception) -> Response:
+    # The official clients would send a 409 again three times; it cannot help.
+    headers = {"x-should-retry": "false"}
+    return error_response(
+        ApiError(409, str(error), code="wrong_state", headers=headers)
+    )
+
+
+async def _queue_full(_: Request, error: Exception) -> Response:
+    assert isinstance(error, QueueFull)
+    return error_response(queue_full(error))
+
+
+async def _store_failed(_: Request, error: Exception) -> Response:
+    headers = {"retry-after": "1"}
+    _log.error("the store fails: %s", error)
+    message = "the store of this service cannot be used now; nothing is lost"
+    return error_response(ApiError(503, message, code="store_error", headers=headers))
+
+
+async def _fault(request: Request, error: Exception) -> Response:
+    """Answer for a fault of our own; its traceback goes to the log alone."""
+    request_id = request.scope.get(REQUEST_ID, "")
+    _log.error("request %s failed by a fault of headrace", request_id, exc_info=error)
+    message = f"a fault of headrace itself; its log tells more of request {request_id}"
+    headers = {"x-request-id": request_id}
+    return error_response(
+        ApiError(500, message, code="internal_error", headers=headers)
+    )
+
+
+def queue_full(error: QueueFull) -> ApiError:
+    """Return the refusal of what would wait behind too many."""
+    headers = {"retry-after": str(max(1, math.ceil(error.retry_after_s)))}
+    return ApiError(429, str(error), code=str(error.code), headers=headers)
+
+
+_NO_JSON = "the body is not valid JSON"
+_CODES = {404: "unknown_url", 405: "method_not_allowed", 413: "body_too_large"}
+
+HANDLERS: Mapping[type[Exception], Handler] = {
+    ApiError: _refused,
+    HTTPException: _http_error,
+    RequestValidationError: _invalid,
+    NotFound: _not_found,
+    WrongState: _wrong_state,
+    QueueFull: _queue_full,
+    StoreError: _store_failed,
+    Exception: _fault,
+}
+"""How each error is answered: always in the envelope."""

@@ -1,0 +1,210 @@
+"""The course of one `headrace serve`: listens, answers, and stops in good order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import signal
+import socket
+import sys
+from collections.abc import Iterator, Mapping
+
+import uvicorn
+
+from headrace.cli.exits import Exit
+from headrace.cli.keys import find_key, find_own_keys
+from headrace.clock import Clock
+from headrace.config import ServeSettings
+from headrace.engine.pool import check_pool
+from headrace.errors import ConfigError, OutputError
+from headrace.model import Endpoint
+from headrace.service.api import make_app
+from headrace.service.connection import connection_class
+from headrace.service.core import Service, open_service, served_route
+
+_KEEP_ALIVE_S = 75
+"""Seconds that an idle connection is kept: longer than load balancers keep theirs."""
+_BACKLOG = 2_048
+_TICK_S = 0.005
+
+
+class Serving:
+    """Runs one service until it is asked to stop.
+
+    Args:
+        settings: checked.
+        environ: where the keys of endpoints are.
+        clock: time and chance.
+
+    Raises:
+        ConfigError: no address to call, or no key for it.
+    """
+
+    def __init__(
+        self, settings: ServeSettings, environ: Mapping[str, str], clock: Clock
+    ) -> None:
+        route = served_route(settings)
+        if not route.endpoints:
+            raise ConfigError(
+                "--base-url: given nothing, allowed the address to call, such as "
+                "http://127.0.0.1:8000/v1"
+            )
+        check_pool(route.endpoints)
+        self._settings = settings
+        self._clock = clock
+        self._key = find_key(settings, environ)
+        self._own_keys = find_own_keys(settings, environ)
+        self._requests = 0
+        self._asked = asyncio.Event()
+        self._hurried = asyncio.Event()
+
+    async def run(self) -> Exit:
+        """Serve; return once stopped: 0 if all under way had ended, else 3.
+
+        Raises:
+            HeadraceError: see `exits` for what each leads to.
+        """
+        settings = self._settings
+        with _listening(settings) as listener, self._hearing_signals():
+            async with open_service(settings, self._key_of, self._clock) as service:
+                await _check_host(service)
+                config = uvicorn.Config(
+                    make_app(service),
+                    http=connection_class(settings),
+                    ws="websockets-sansio",
+                    lifespan="off",
+                    log_config=None,
+                    access_log=False,
+                    proxy_headers=False,
+                    server_header=False,
+                    timeout_keep_alive=_KEEP_ALIVE_S,
+                )
+                server = _Server(config)
+                serving = asyncio.create_task(server.serve([listener]))
+                await self._tell_ready(server, serving, listener)
+                await self._asked.wait()
+                return await self._stop(service, server, serving)
+
+    def _key_of(self, endpoint: Endpoint) -> str | None:
+        return self._own_keys.get(endpoint.key_env or "", self._key)
+
+    async def _tell_ready(
+        self, server: _Server, serving: asyncio.Task[None], listener: socket.socket
+    ) -> None:
+        while not server.started and not serving.done():
+            await self._clock.sleep(_TICK_S)
+        if serving.done():
+            await serving
+        host, port = listener.getsockname()[:2]
+        shown = f"[{host}]" if ":" in host else host
+        sys.stdout.write(f"ready http://{shown}:{port}\n")
+        sys.stdout.flush()
+
+    async def _stop(
+        self, service: Service, server: _Server, serving: asyncio.Task[None]
+    ) -> Exit:
+        """Take no more; give what is under way `grace` seconds to end."""
+        server.should_exit = True
+        draining = asyncio.create_task(service.home.drain(self._settings.grace))
+        ended = asyncio.create_task(_all_of(serving, draining))
+        hurried = asyncio.create_task(self._hurried.wait())
+        either: list[asyncio.Task[bool]] = [ended, hurried]
+        await asyncio.wait(
+            either,
+            timeout=self._settings.grace,
+            return_when=asyncio.FIRST_COMPLETED,
+        )
+        hurried.cancel()
+        is_clean = ended.done() and ended.result()
+        draining.cancel()
+        server.cut_off()
+        await asyncio.wait([serving])
+        return Exit.SUCCEEDED if is_clean else Exit.INTERRUPTED
+
+    @contextlib.contextmanager
+    def _hearing_signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        numbers = (signal.SIGINT, signal.SIGTERM)
+        for number in numbers:
+            loop.add_signal_handler(number, self._request_stop)
+        try:
+            yield
+        finally:
+            for number in numbers:
+                loop.remove_signal_handler(number)
+
+    def _request_stop(self) -> None:
+        self._requests += 1
+        (self._asked if self._requests == 1 else self._hurried).set()
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server, stopped by us alone."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    def cut_off(self) -> None:
+        """Wait no longer for requests under way: cancel them."""
+        self.force_exit = True
+        for task in list(self.server_state.tasks):
+            task.cancel()
+
+
+async def _all_of(serving: asyncio.Task[None], draining: asyncio.Task[bool]) -> bool:
+    """Wait until nothing is under way; return whether all items had ended."""
+    await asyncio.wait([serving])
+    return await draining
+
+
+async def _check_host(service: Service) -> None:
+    """Refuse to let strangers in.
+
+    Raises:
+        ConfigError: another address than loopback, and no keys.
+    """
+    host = service.settings.host
+    if not _is_loopback(host):
+        raise ConfigError(
+            f"--host: given {host!r} without keys, so that whoever reaches it could use "
+            "it; allowed 127.0.0.1, ::1 or localhost, or make a key first: "
+            "headrace keys create"
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+@contextlib.contextmanager
+def _listening(settings: ServeSettings) -> Iterator[socket.socket]:
+    """Take the address, before anything else is touched.
+
+    Raises:
+        ConfigError: it is none of this machine's.
+        OutputError: another process has it.
+    """
+    host, port = settings.host, settings.port
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise ConfigError(
+            f"--host: given {host!r}, allowed an address of this machine ({error})"
+        ) from None
+    family, kind, protocol, _, address = found[0]
+    with socket.socket(family, kind, protocol) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(address)
+            listener.listen(_BACKLOG)
+        except OSError as error:
+            raise OutputError(
+                f"cannot listen on {host} port {port}: {error.strerror}"
+            ) from None
+        listener.setblocking(False)
+        yield listener

@@ -1,0 +1,45 @@
+"""The HTTP application: every router, and what each request passes."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+from fastapi import APIRouter, FastAPI
+
+from headrace.service.core import Service
+from headrace.service.errors import HANDLERS
+from headrace.service.middleware import BodyLimits, RequestIds
+
+OPENAI: tuple[APIRouter, ...] = ()
+"""Routers of OpenAI's API, served under `/v1` and without it."""
+
+OWN: tuple[APIRouter, ...] = ()
+"""Routers of Headrace's own API, served as they name themselves."""
+
+
+def make_app(service: Service) -> FastAPI:
+    """Return the application of a service.
+
+    It allows no other origin (no CORS), and answers each error in OpenAI's envelope.
+
+    Args:
+        service: open as long as the application is served; `request.app.state.service`.
+    """
+    app = FastAPI(
+        title="Headrace",
+        version=version("headrace"),
+        description="OpenAI's API in front of any endpoint: batches, and calls at once.",
+        redirect_slashes=False,
+    )
+    app.state.service = service
+    for router in OPENAI:
+        app.include_router(router, prefix="/v1")
+        app.include_router(router, include_in_schema=False)
+    for router in OWN:
+        app.include_router(router)
+    for kind, handler in HANDLERS.items():
+        app.add_exception_handler(kind, handler)
+    # The last added is the first that a request meets.
+    app.add_middleware(BodyLimits, settings=service.settings)
+    app.add_middleware(RequestIds)
+    return app

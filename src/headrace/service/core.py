@@ -1,0 +1,80 @@
+"""The service itself: what its routers share, opened and closed together."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from headrace import durable
+from headrace.clock import Clock
+from headrace.config import ServeSettings
+from headrace.durable import Headrace
+from headrace.model import Endpoint, Retry
+from headrace.routes import HttpRoute, Keys
+from headrace.terms import CacheRules, Hedge
+
+ROUTE = "openai"
+"""The route whose endpoints the service calls."""
+
+
+class Service:
+    """What the routers of one process share; made by `open_service`.
+
+    Args:
+        home: the store, and the routes that this process serves.
+        settings: as they were at the start.
+        clock: time and chance.
+    """
+
+    def __init__(self, home: Headrace, settings: ServeSettings, clock: Clock) -> None:
+        self.home = home
+        self.settings = settings
+        self.clock = clock
+
+
+@asynccontextmanager
+async def open_service(
+    settings: ServeSettings, keys: Keys, clock: Clock
+) -> AsyncIterator[Service]:
+    """Open the store and serve its route while the block lasts.
+
+    Args:
+        settings: what to serve.
+        keys: gives the key of an endpoint.
+        clock: time and chance.
+
+    Raises:
+        StoreError: the database cannot be used.
+        ConfigError: an endpoint is refused.
+    """
+    home = durable.open(
+        settings.store,
+        [served_route(settings)],
+        cache_store=settings.cache_store,
+        clock=clock,
+        keys=keys,
+    )
+    async with home:
+        yield Service(home, settings, clock)
+
+
+def served_route(settings: ServeSettings) -> HttpRoute:
+    """Return the route that these settings describe."""
+    own_env = settings.api_key_env or None
+    endpoints = tuple(
+        Endpoint(url, url, own_env, settings.header, settings.limits)
+        for url in settings.base_url
+    )
+    return HttpRoute(
+        ROUTE,
+        endpoints + settings.endpoint,
+        settings.dialect,
+        Retry(max_attempts=settings.max_attempts),
+        settings.timeout,
+        strategy=settings.strategy,
+        fallbacks=settings.fallback,
+        prices=settings.price,
+        cache=CacheRules(ttl_s=settings.cache_ttl) if settings.cache else None,
+        hedge=Hedge() if settings.hedge else None,
+        max_waiting=settings.max_queued,
+    )

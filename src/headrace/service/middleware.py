@@ -1,0 +1,133 @@
+"""What every request passes first: its id, and limits on what it may send.
+
+Pure ASGI: FastAPI's own form of middleware costs a task and a queue a request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from headrace.config import ServeSettings
+from headrace.service.errors import REQUEST_ID, ApiError, error_response
+
+_UPLOADS = ("/files", "/api/v1/jobs")
+"""Paths whose bodies are read as they come, and may be large."""
+
+
+class RequestIds:
+    """Gives each request an id, and tells it in `x-request-id` of the answer."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = f"req_{secrets.token_hex(12)}"
+        scope[REQUEST_ID] = request_id
+        header = (b"x-request-id", request_id.encode())
+
+        async def tell(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", ()), header]
+            await send(message)
+
+        await self._app(scope, receive, tell)
+
+
+class BodyLimits:
+    """Refuses bodies that are too long (413) or too slow (408).
+
+    Args:
+        app: what comes next.
+        settings: `max_body_bytes`, `max_file_bytes` for uploads, `client_timeout`: the
+            seconds for a body, of an upload for each piece.
+    """
+
+    def __init__(self, app: ASGIApp, settings: ServeSettings) -> None:
+        self._app = app
+        self._settings = settings
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] in ("GET", "HEAD"):
+            await self._app(scope, receive, send)
+            return
+        is_upload = scope["path"].removeprefix("/v1").rstrip("/") in _UPLOADS
+        settings = self._settings
+        most = settings.max_file_bytes if is_upload else settings.max_body_bytes
+        if most is not None and _stated(scope) > most:
+            await error_response(_too_large(most))(scope, receive, send)
+            return
+        body = _Body(receive, most, settings.client_timeout, each=is_upload)
+        await self._app(scope, body.receive, send)
+
+
+class _Body:
+    """One request's body, as it comes.
+
+    Args:
+        receive: the server's.
+        most: bytes allowed; None = any.
+        timeout_s: for the whole body, or for each piece.
+        each: is it for each piece?
+    """
+
+    def __init__(
+        self, receive: Receive, most: int | None, timeout_s: float, *, each: bool
+    ) -> None:
+        self._receive = receive
+        self._most = most
+        self._size = 0
+        self._timeout_s = timeout_s
+        self._each = each
+        self._at: float | None = None
+        self._is_whole = False
+
+    async def receive(self) -> Message:
+        if self._is_whole:
+            return await self._receive()
+        message = await self._in_time()
+        if message["type"] != "http.request":
+            self._is_whole = True
+            return message
+        self._is_whole = not message.get("more_body", False)
+        self._size += len(message.get("body", b""))
+        if self._most is not None and self._size > self._most:
+            raise _too_large(self._most)
+        return message
+
+    async def _in_time(self) -> Message:
+        now = asyncio.get_running_loop().time()
+        if self._at is None or self._each:
+            self._at = now + self._timeout_s
+        try:
+            async with asyncio.timeout_at(self._at):
+                return await self._receive()
+        except TimeoutError:
+            raise ApiError(
+                408,
+                f"the body did not come within {self._timeout_s:g} s",
+                code="body_too_slow",
+                headers={"connection": "close"},
+            ) from None
+
+
+def _stated(scope: Scope) -> int:
+    """Return the length that the request states; 0 if it states none."""
+    for name, value in scope["headers"]:
+        if name == b"content-length":
+            return int(value) if value.isdigit() else 0
+    return 0
+
+
+def _too_large(most: int) -> ApiError:
+    return ApiError(
+        413,
+        f"the body is larger than the {most} bytes allowed",
+        code="body_too_large",
+        headers={"connection": "close"},
+    )
