@@ -219,6 +219,10 @@ def settings_page() -> Iterator[str]:
     yield ""
     yield from _setting_table(SERVE)
     yield ""
+    yield from _keys_and_scenarios()
+
+
+def _keys_and_scenarios() -> Iterator[str]:
     yield "## Keys of the provider"
     yield ""
     yield "They never stand on the command line, in `headrace.toml` or in the store. The"
