@@ -202,6 +202,10 @@ class Gate:
         if self.waiting:
             self._pump(now)
 
+    def look_again(self) -> None:
+        """An endpoint may take calls sooner than was said: place who waits anew."""
+        self._pump(self.clock.monotonic())
+
     def count_capacity(self) -> None:
         """A limit has moved: count anew how many calls may be in flight."""
         capacity = sum(site.limit.value for site in self.sites)
