@@ -9,12 +9,14 @@ from functools import partial
 import msgspec
 
 from headrace.app import RouteTools, build_http_route, open_caching
+from headrace.cli.reloading import reload_pool
 from headrace.cli.runplan import RunPlan
 from headrace.cli.showing import Shown
 from headrace.clock import Clock
 from headrace.engine.budgeting import StoreLedger
 from headrace.engine.caching import Caching
 from headrace.engine.meter import Meter
+from headrace.engine.pool import Pool
 from headrace.engine.session import Session, SessionTools
 from headrace.engine.shutdown import Shutdown
 from headrace.engine.vigil import Vigil
@@ -67,11 +69,23 @@ class LiveRun:
         self._output_error: OutputError | None = None
         self._session: Session | None = None
         self._meter: Meter | None = None
+        self._pool: Pool | None = None
 
     @property
     def in_flight(self) -> int:
         """Calls under way now."""
         return self._meter.snapshot().in_flight if self._meter is not None else 0
+
+    def reload(self, plan: RunPlan) -> list[str]:
+        """Take over the endpoints of a plan that was made anew; tell what changed.
+
+        Raises:
+            ConfigError: one is refused.
+        """
+        if self._pool is None:
+            return []
+        self._plan = plan
+        return reload_pool(self._pool, plan.route(self._job.route).endpoints)
 
     async def run(self) -> None:
         """Work; return when the job is over or the shutdown is complete.
@@ -96,11 +110,12 @@ class LiveRun:
         vigil = Vigil(tools.clock, first_s, settings.patience)
         route = build_http_route(
             self._plan.route(self._job.route),
-            self._plan.key_of,
+            lambda endpoint: self._plan.key_of(endpoint),
             RouteTools(
                 tools.clock, self._hear, vigil, caching, StoreLedger(tools.store)
             ),
         )
+        self._pool = route.pool
         self._meter = Meter(route.gate, route.crew, tools.clock, self._count)
         if caching is not None:
             self._meter.cached = partial(caching.statistics, settings.price)

@@ -251,19 +251,22 @@ def _run(
     from headrace.config import load_settings
 
     with exiting("run"):
-        settings = load_settings(flags, os.environ, Path.cwd())
+        load_settings(flags, os.environ, Path.cwd())
         import uvloop  # what follows takes long to import: a wrong flag is told before
 
         from headrace.cli.running import Running
-        from headrace.cli.runplan import plan_run
+        from headrace.cli.runplan import RunPlan, plan_run
         from headrace.clock import SystemClock
 
-        plan = plan_run(
-            source,
-            output,
-            name,
-            restart=restart,
-            settings=settings,
-            environ=os.environ,
-        )
-        return int(uvloop.run(Running(plan, SystemClock()).run()))
+        def planned() -> RunPlan:
+            return plan_run(
+                source,
+                output,
+                name,
+                restart=restart,
+                settings=load_settings(flags, os.environ, Path.cwd()),
+                environ=os.environ,
+            )
+
+        running = Running(planned(), SystemClock(), planned)
+        return int(uvloop.run(running.run()))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
-from contextlib import AsyncExitStack, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager, suppress
 
 from headrace.cli import words
 from headrace.cli.exits import Exit
@@ -39,10 +41,14 @@ class Running:
     Args:
         plan: what to do.
         clock: time.
+        again: makes the plan anew from what the settings say now.
     """
 
-    def __init__(self, plan: RunPlan, clock: Clock) -> None:
+    def __init__(
+        self, plan: RunPlan, clock: Clock, again: Callable[[], RunPlan]
+    ) -> None:
         self._plan = plan
+        self._again = again
         self._clock = clock
         self._shutdown = Shutdown()
         self._stopping = Stopping(self._shutdown, self._told_to_stop)
@@ -57,7 +63,7 @@ class Running:
             HeadraceError: see `exits` for what each leads to.
         """
         try:
-            with self._stopping.listening():
+            with self._stopping.listening(), self._reloading():
                 return await self._run()
         except Stopped:
             self._shown.say("stopped before anything was sent")
@@ -101,6 +107,29 @@ class Running:
             return await self._finish(store, taken.job, rendering, bad_lines)
         finally:
             rendering.close()
+
+    @contextmanager
+    def _reloading(self) -> Iterator[None]:
+        """Heed SIGHUP if a file names endpoints; else it ends the run as ever."""
+        if not self._plan.settings.endpoint:
+            yield
+            return
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
+        try:
+            yield
+        finally:
+            loop.remove_signal_handler(signal.SIGHUP)
+
+    def _reload(self) -> None:
+        if self._live is None:
+            return
+        try:
+            told = self._live.reload(self._again())
+        except ConfigError as error:
+            self._shown.say(f"not reloaded: {error}")
+        else:
+            self._shown.say(f"reloaded: {'; '.join(told) or 'nothing has changed'}")
 
     # ---- before the first call
 
