@@ -144,7 +144,7 @@ class Gate:
         if call.avoid:
             raise LimitExceeded("no other endpoint has room for a second call now")
         if self.shedding is not None:
-            self.shedding.check(call, self.waiting, now)
+            self.shedding.check(call, self.waiting, self.lanes.direct_calls, now)
         self._enqueue(ticket, now)
         return ticket
 
