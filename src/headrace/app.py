@@ -16,6 +16,7 @@ from headrace.engine.attempt import attempting
 from headrace.engine.budgeting import Ledger, Money, Till, budgeting
 from headrace.engine.caching import Caching, Keeping, KeyOf, caching
 from headrace.engine.callkeys import function_key_of, function_name, http_key_of
+from headrace.engine.checking import Checking
 from headrace.engine.crew import Crew, workers_for
 from headrace.engine.deadlines import Deadlines
 from headrace.engine.direct import DirectTools, Sleeper
@@ -111,11 +112,17 @@ class Built(msgspec.Struct, frozen=True):
     deadlines: Deadlines
     direct: DirectTools
     pool: Pool
+    checking: Checking | None = None
+    """None: nobody looks after endpoints but the calls themselves."""
 
     async def close(self) -> None:
         """Give everything back; idempotent."""
-        self.deadlines.close()
-        await self.provider.close()
+        try:
+            if self.checking is not None:
+                await self.checking.close()
+        finally:
+            self.deadlines.close()
+            await self.provider.close()
 
 
 class BuiltRoute(msgspec.Struct, frozen=True):
@@ -197,7 +204,7 @@ def build(
 
 
 def build_http_route(route: HttpRoute, keys: Keys, tools: RouteTools) -> BuiltRoute:
-    """Build a route to HTTP endpoints.
+    """Build a route to HTTP endpoints, inside the loop that is to serve it.
 
     Raises:
         ConfigError: an unknown dialect, a bad address, or money that cannot be counted.
@@ -222,6 +229,10 @@ def build_http_route(route: HttpRoute, keys: Keys, tools: RouteTools) -> BuiltRo
         prepare,
     )
     built = build(provider, endpoints, route.retry, route.timeout_s, tools, terms)
+    if dialect.check_paths:
+        checking = Checking(built.gate, dialect.check_paths, provider.look)
+        checking.start()
+        built = msgspec.structs.replace(built, checking=checking)
     if route.max_waiting is not None:
         built.gate.shedding = Shedding(route.max_waiting)
 

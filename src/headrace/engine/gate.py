@@ -144,7 +144,7 @@ class Gate:
         if call.avoid:
             raise LimitExceeded("no other endpoint has room for a second call now")
         if self.shedding is not None:
-            self.shedding.check(call, self.waiting, now)
+            self.shedding.check(call, self.waiting, self.lanes.direct_calls, now)
         self._enqueue(ticket, now)
         return ticket
 
@@ -201,6 +201,10 @@ class Gate:
             site.emptied.set()
         if self.waiting:
             self._pump(now)
+
+    def look_again(self) -> None:
+        """An endpoint may take calls sooner than was said: place who waits anew."""
+        self._pump(self.clock.monotonic())
 
     def count_capacity(self) -> None:
         """A limit has moved: count anew how many calls may be in flight."""
