@@ -156,6 +156,8 @@ class Call(msgspec.Struct, frozen=True):
     """Name of the endpoint it must not go to. Such a call never waits at the gate."""
     affinity: str = ""
     """Calls with the same one profit from the same endpoint; for `sticky` only."""
+    falls_back_on: tuple[ErrorCode, ...] = ()
+    """After these errors another model is asked."""
 
 
 class Reply(msgspec.Struct):
