@@ -161,6 +161,29 @@ def test_a_fast_endpoint_stays_full_beside_a_slow_one_that_is_idle() -> None:
     assert run_virtual(main()) <= 1_200 * 0.2 / 8 / 0.95
 
 
+@pytest.mark.parametrize(("backlog", "is_used"), [(10_000, True), (0, False)])
+def test_a_slow_endpoint_is_used_as_long_as_many_more_calls_will_come(
+    backlog: int, *, is_used: bool
+) -> None:
+    async def answer(call: Call, endpoint: Endpoint) -> str:
+        return await answers_after(4.0 if endpoint.name == "e0" else 0.4)
+
+    async def main() -> float:
+        bench = a_bench(answer, endpoints=FOUR[:2])
+        bench.built.gate.backlog = backlog
+        numbers = iter(range(1_000))
+
+        async def work() -> None:
+            for number in numbers:
+                await bench.call(str(number), index=number)
+
+        await asyncio.gather(*[work() for _ in range(18)])
+        return calls_by_endpoint(bench)["e0"] / 1_000
+
+    share = run_virtual(main())
+    assert (0.06 <= share <= 0.1) if is_used else (share <= 0.05)
+
+
 # ---- the pool rule
 
 

@@ -67,6 +67,8 @@ class Gate:
         self.placement = Placement(self.sites, listener, balancer)
         self.backfill = Backfill(self.placement)
         self.waiting = 0
+        self.backlog = 0
+        """About how many calls will come that wait elsewhere yet."""
         self.capacity = sum(site.limit.value for site in self.sites)
         """Calls that may be in flight at once, over all endpoints."""
         self.capacity_moved: Callable[[int], None] = _unheard

@@ -185,7 +185,8 @@ class Placement:
                 per_s += other.in_flight / known.mean_s
         if not per_s:
             return False
-        return is_worth_waiting(slow_s, fast_s, (ticket.gate.waiting + 1) / per_s)
+        ahead = ticket.gate.waiting + ticket.gate.backlog + 1
+        return is_worth_waiting(slow_s, fast_s, ahead / per_s)
 
     def _is_busy(self, site: Site, ticket: Ticket, now: float) -> bool:
         """Is nothing in the way of a call here but other calls in flight?"""
