@@ -25,6 +25,10 @@ def test_a_spent_budget_pauses_the_run_and_a_higher_one_goes_on(place, fast):
     assert 0 < paused["counts"]["succeeded"] < 60
     assert paused["counts"]["failed"] == 0
     assert 0 < paused["cost_usd"] <= 0.0005
+    assert (
+        "a higher --budget-usd to go on"
+        in place.call("jobs", "why", "out.jsonl").stdout
+    )
     again = place.call(
         *RUN, "--base-url", fast, "--budget-usd", "1.0", "--price", "1/2"
     )

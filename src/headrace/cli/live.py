@@ -123,7 +123,7 @@ class LiveRun:
         self._meter = Meter(route.gate, route.crew, tools.clock, self._count)
         if caching is not None:
             self._meter.cached = partial(caching.statistics, settings.price)
-        if settings.price:
+        if settings.has_prices:
             self._meter.cost_usd = self._job.cost_usd
         session_tools = SessionTools(
             tools.store,
