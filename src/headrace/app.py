@@ -266,13 +266,9 @@ def _falling_back(route: HttpRoute, dialect: Dialect) -> Layer | None:
     Raises:
         ConfigError: the dialect knows of no models.
     """
+    check_fallbacks(route)
     if not route.fallbacks:
         return None
-    if route.dialect == "http":
-        raise ConfigError(
-            f"route {route.name}: given a fallback with the dialect http, which knows of "
-            "no models; allowed with openai, anthropic and azure"
-        )
 
     def ask(call: Call, model: str) -> Call:
         request = with_model(call.payload, model)
@@ -280,6 +276,19 @@ def _falling_back(route: HttpRoute, dialect: Dialect) -> Layer | None:
         return msgspec.structs.replace(call, payload=request, model=model, cost=cost)
 
     return falling_back(route.fallbacks, ask)
+
+
+def check_fallbacks(route: HttpRoute) -> None:
+    """Refuse other models where there are none.
+
+    Raises:
+        ConfigError: the dialect knows of no models.
+    """
+    if route.fallbacks and route.dialect == "http":
+        raise ConfigError(
+            f"route {route.name}: given a fallback with the dialect http, which knows of "
+            "no models; allowed with openai, anthropic and azure"
+        )
 
 
 def money_of(route: HttpRoute) -> Money:

@@ -113,6 +113,8 @@ class Trace(msgspec.Struct, gc=False):
     """Second calls made beside a slow one."""
     hedges_won: int = 0
     """Second calls that answered first."""
+    model: str = ""
+    """The model asked last, if it is another one than the call names (a fallback)."""
 
 
 class Cost(msgspec.Struct, frozen=True, gc=False):

@@ -49,6 +49,15 @@ def test_prices_of_calls_without_tokens_are_refused_before_anything_is_kept(plac
     assert not (place / "headrace.db").exists()
 
 
+def test_other_models_of_calls_without_a_model_are_refused_likewise(place):
+    place.ask("in.jsonl", 1)
+    flags = (*RUN, "--base-url", "http://127.0.0.1:1", "--dialect", "http")
+    done = place.call(*flags, "--fallback", "a=b")
+    assert done.returncode == 2
+    assert "knows of no models" in done.stderr
+    assert not (place / "headrace.db").exists()
+
+
 def test_a_model_without_a_price_is_not_sent(place, fast):
     place.ask("in.jsonl", 3)
     done = place.call(

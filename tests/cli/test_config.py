@@ -69,7 +69,7 @@ REFUSED = [
     ({"budget_usd": "1"}, "--budget-usd: given without --price, which it needs"),
     ({"budget_usd": "0", "price": "1/2"}, "--budget-usd: given '0', allowed US doll"),
     ({"budget_usd": "1e30", "price": "1/2"}, "--budget-usd: given '1e30', allowed US"),
-    ({"price": ["1"]}, "--price: given '1': one number; allowed [MODEL=]INPUT/OUTPUT"),
+    ({"price": ["1"]}, "--price: given '1': no / between two prices; allowed [MO"),
     ({"price": ["1/2", "3/4"]}, "--price: all models have several prices"),
     ({"price": ["m=1/2", "m=3/4"]}, "--price: model 'm' has several prices"),
     ({"price": ["1/2", "m=-1/2"]}, "--price: given 'm=-1/2': input_usd -1 is not betw"),

@@ -10,6 +10,7 @@ import pytest
 
 from engine_building import Bench, a_bench, answers_after
 from headrace.errors import (
+    BadReply,
     ErrorCode,
     Overloaded,
     Throttled,
@@ -376,3 +377,36 @@ def test_cancelling_at_any_moment_returns_every_permit_of_a_sick_pool() -> None:
 
     for tenth in range(80):
         assert run_virtual(main(tenth / 10 + 0.05)) == (0, 0, False)
+
+
+async def a_page_from_e0(call: Call, endpoint: Endpoint) -> str:
+    if endpoint.name == "e0":
+        raise BadReply("a web page")
+    return await answers_after(1.0)
+
+
+def test_an_endpoint_that_answers_with_web_pages_is_cut_off_where_others_are_well() -> (
+    None
+):
+    async def main() -> tuple[Bench, list[Outcome], str]:
+        bench = a_bench(a_page_from_e0, endpoints=FOUR)
+        outcomes = await calls(bench, 400)
+        return bench, outcomes, states(bench)["e0"]
+
+    bench, outcomes, state = run_virtual(main())
+    assert all(outcome.ok for outcome in outcomes)
+    assert state != "closed"
+    # 5 in a row, what was in flight with them, and a few probes.
+    assert calls_by_endpoint(bench)["e0"] <= 5 + 8 + 4
+
+
+def test_alone_it_is_not_cut_off_and_each_call_fails_with_what_is_wrong() -> None:
+    async def main() -> tuple[Bench, list[Outcome], str]:
+        bench = a_bench(a_page_from_e0, endpoints=FOUR[:1])
+        outcomes = await calls(bench, 40)
+        return bench, outcomes, states(bench)["e0"]
+
+    bench, outcomes, state = run_virtual(main())
+    assert {o.failure.code for o in outcomes if o.failure} == {ErrorCode.BAD_REPLY}
+    assert len(bench.provider.started) == 40
+    assert state == "closed"

@@ -56,6 +56,7 @@ def test_the_second_model_answers_once_the_first_has_failed_for_good() -> None:
     outcome, models = asked({"large": Overloaded("full")})
     assert outcome.value == "small"
     assert models == ["large", "large", "small"]
+    assert outcome.trace.model == "small"
     assert outcome.trace.tries == outcome.trace.attempts == 3
     assert outcome.trace.in_flight_s == pytest.approx(3.0)
 

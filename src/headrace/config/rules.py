@@ -101,7 +101,7 @@ def _price(text: str) -> Price:
     model, _, numbers = text.rpartition("=")
     asked, slash, answered = numbers.partition("/")
     if not slash:
-        raise ValueError("one number")
+        raise ValueError("no / between two prices")
     return Price(_usd(asked.strip()), _usd(answered.strip()), model.strip())
 
 

@@ -60,6 +60,7 @@ def falling_back(rules: Sequence[Fallback], ask: Ask) -> Layer:
                 finally:
                     if call.trace is not trace:
                         _add(trace, call.trace)
+                        trace.model = call.model
                 asked.append(model)
                 own = Trace(tries=trace.tries, endpoint=trace.endpoint)
                 call = msgspec.structs.replace(
