@@ -42,7 +42,7 @@ class LlmDialect(msgspec.Struct, frozen=True):
 
     def check(self, request: HttpRequest) -> str | None:
         if request.method == "GET" and request.path == _MODELS:
-            return None
+            return check_headers(request.headers)
         if request.method != "POST":
             return (
                 f"method {request.method!r}: the {self.name} dialect allows only POST"
