@@ -11,6 +11,7 @@ import msgspec
 from headrace.app import Built, RouteTools, Terms, build
 from headrace.engine.budgeting import Ledger
 from headrace.engine.outcomes import failed, succeeded
+from headrace.engine.vigil import Vigil
 from headrace.errors import CallError, Rejected
 from headrace.events import Event
 from headrace.model import (
@@ -112,11 +113,12 @@ def a_bench(
     timeout_s: float = 60.0,
     terms: Terms = Terms(),
     ledger: Ledger | None = None,
+    vigil: Vigil | None = None,
 ) -> Bench:
     """Build an engine around `answer`; call it inside a virtual loop."""
     events: list[Event] = []
     provider = Scripted(answer)
-    tools = RouteTools(VirtualClock(), events.append, ledger=ledger)
+    tools = RouteTools(VirtualClock(), events.append, vigil, ledger=ledger)
     pool = endpoints or (Endpoint("one", limits=limits),)
     built = build(provider, pool, retry, timeout_s, tools, terms)
     return Bench(built, provider, events)

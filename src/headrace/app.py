@@ -16,6 +16,7 @@ from headrace.engine.attempt import attempting
 from headrace.engine.budgeting import Ledger, Money, Till, budgeting
 from headrace.engine.caching import Caching, Keeping, KeyOf, caching
 from headrace.engine.callkeys import function_key_of, function_name, http_key_of
+from headrace.engine.checking import Checking
 from headrace.engine.crew import Crew, workers_for
 from headrace.engine.deadlines import Deadlines
 from headrace.engine.direct import DirectTools, Sleeper
@@ -111,11 +112,17 @@ class Built(msgspec.Struct, frozen=True):
     deadlines: Deadlines
     direct: DirectTools
     pool: Pool
+    checking: Checking | None = None
+    """None: nobody looks after endpoints but the calls themselves."""
 
     async def close(self) -> None:
         """Give everything back; idempotent."""
-        self.deadlines.close()
-        await self.provider.close()
+        try:
+            if self.checking is not None:
+                await self.checking.close()
+        finally:
+            self.deadlines.close()
+            await self.provider.close()
 
 
 class BuiltRoute(msgspec.Struct, frozen=True):
@@ -197,7 +204,7 @@ def build(
 
 
 def build_http_route(route: HttpRoute, keys: Keys, tools: RouteTools) -> BuiltRoute:
-    """Build a route to HTTP endpoints.
+    """Build a route to HTTP endpoints, inside the loop that is to serve it.
 
     Raises:
         ConfigError: an unknown dialect, a bad address, or money that cannot be counted.
@@ -222,6 +229,10 @@ def build_http_route(route: HttpRoute, keys: Keys, tools: RouteTools) -> BuiltRo
         prepare,
     )
     built = build(provider, endpoints, route.retry, route.timeout_s, tools, terms)
+    if dialect.check_paths:
+        checking = Checking(built.gate, dialect.check_paths, provider.look)
+        checking.start()
+        built = msgspec.structs.replace(built, checking=checking)
     if route.max_waiting is not None:
         built.gate.shedding = Shedding(route.max_waiting)
 
@@ -255,13 +266,9 @@ def _falling_back(route: HttpRoute, dialect: Dialect) -> Layer | None:
     Raises:
         ConfigError: the dialect knows of no models.
     """
+    check_fallbacks(route)
     if not route.fallbacks:
         return None
-    if route.dialect == "http":
-        raise ConfigError(
-            f"route {route.name}: given a fallback with the dialect http, which knows of "
-            "no models; allowed with openai, anthropic and azure"
-        )
 
     def ask(call: Call, model: str) -> Call:
         request = with_model(call.payload, model)
@@ -269,6 +276,19 @@ def _falling_back(route: HttpRoute, dialect: Dialect) -> Layer | None:
         return msgspec.structs.replace(call, payload=request, model=model, cost=cost)
 
     return falling_back(route.fallbacks, ask)
+
+
+def check_fallbacks(route: HttpRoute) -> None:
+    """Refuse other models where there are none.
+
+    Raises:
+        ConfigError: the dialect knows of no models.
+    """
+    if route.fallbacks and route.dialect == "http":
+        raise ConfigError(
+            f"route {route.name}: given a fallback with the dialect http, which knows of "
+            "no models; allowed with openai, anthropic and azure"
+        )
 
 
 def money_of(route: HttpRoute) -> Money:

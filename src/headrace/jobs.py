@@ -197,6 +197,8 @@ class Flow(msgspec.Struct, frozen=True):
     tenant: str
     max_deadline_s: float | None = None
     """Seconds until the job's deadline; None = none."""
+    left: int = 0
+    """Items that have not ended, whoever runs them."""
 
 
 class Recorded(msgspec.Struct, frozen=True):

@@ -113,6 +113,8 @@ class Trace(msgspec.Struct, gc=False):
     """Second calls made beside a slow one."""
     hedges_won: int = 0
     """Second calls that answered first."""
+    model: str = ""
+    """The model asked last, if it is another one than the call names (a fallback)."""
 
 
 class Cost(msgspec.Struct, frozen=True, gc=False):
@@ -156,6 +158,8 @@ class Call(msgspec.Struct, frozen=True):
     """Name of the endpoint it must not go to. Such a call never waits at the gate."""
     affinity: str = ""
     """Calls with the same one profit from the same endpoint; for `sticky` only."""
+    falls_back_on: tuple[ErrorCode, ...] = ()
+    """After these errors another model is asked."""
 
 
 class Reply(msgspec.Struct):

@@ -9,17 +9,21 @@ import msgspec
 
 from headrace.errors import ErrorCode
 
+_MOST_PRICE_USD = 1_000_000
+_MOST_USD = 1_000_000_000
+"""Of a budget; nano-dollars up to nine times as many fit into a column of a database."""
+
 
 class Price(msgspec.Struct, frozen=True):
     """What a million tokens of a model cost, in US dollars.
 
     Args:
-        input_usd: >= 0, of what is sent.
-        output_usd: >= 0, of what comes back.
+        input_usd: 0 to 1,000,000, of what is sent.
+        output_usd: likewise, of what comes back.
         model: the model it is for; empty = every model without a price of its own.
 
     Raises:
-        ValueError: a negative price.
+        ValueError: a price outside its range.
     """
 
     input_usd: Decimal
@@ -28,8 +32,9 @@ class Price(msgspec.Struct, frozen=True):
 
     def __post_init__(self) -> None:
         for name in ("input_usd", "output_usd"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} {getattr(self, name)} is not 0 or more")
+            usd = getattr(self, name)
+            if not usd.is_finite() or not 0 <= usd <= _MOST_PRICE_USD:
+                raise ValueError(f"{name} {usd} is not between 0 and 1,000,000")
 
 
 class CacheRules(msgspec.Struct, frozen=True):
@@ -94,7 +99,7 @@ class Budget(msgspec.Struct, frozen=True):
     """What may be spent; reserved before each call.
 
     Args:
-        usd: US dollars, > 0; None = any.
+        usd: US dollars, above 0 and up to 1,000,000,000; None = any.
         tokens: input and output together, > 0; None = any.
 
     Raises:
@@ -105,10 +110,11 @@ class Budget(msgspec.Struct, frozen=True):
     tokens: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("usd", "tokens"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise ValueError(f"{name} {value} is not above 0")
+        usd, tokens = self.usd, self.tokens
+        if usd is not None and not (usd.is_finite() and 0 < usd <= _MOST_USD):
+            raise ValueError(f"usd {usd} is not above 0 and up to 1,000,000,000")
+        if tokens is not None and not tokens > 0:
+            raise ValueError(f"tokens {tokens} is not above 0")
 
 
 class Fallback(msgspec.Struct, frozen=True):

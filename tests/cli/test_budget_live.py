@@ -25,6 +25,10 @@ def test_a_spent_budget_pauses_the_run_and_a_higher_one_goes_on(place, fast):
     assert 0 < paused["counts"]["succeeded"] < 60
     assert paused["counts"]["failed"] == 0
     assert 0 < paused["cost_usd"] <= 0.0005
+    assert (
+        "a higher --budget-usd to go on"
+        in place.call("jobs", "why", "out.jsonl").stdout
+    )
     again = place.call(
         *RUN, "--base-url", fast, "--budget-usd", "1.0", "--price", "1/2"
     )
@@ -42,6 +46,15 @@ def test_prices_of_calls_without_tokens_are_refused_before_anything_is_kept(plac
     )
     assert done.returncode == 2
     assert "knows of no tokens" in done.stderr
+    assert not (place / "headrace.db").exists()
+
+
+def test_other_models_of_calls_without_a_model_are_refused_likewise(place):
+    place.ask("in.jsonl", 1)
+    flags = (*RUN, "--base-url", "http://127.0.0.1:1", "--dialect", "http")
+    done = place.call(*flags, "--fallback", "a=b")
+    assert done.returncode == 2
+    assert "knows of no models" in done.stderr
     assert not (place / "headrace.db").exists()
 
 

@@ -68,15 +68,24 @@ REFUSED = [
     ({"strategy": "best"}, "--strategy: given 'best', allowed headroom, least_"),
     ({"budget_usd": "1"}, "--budget-usd: given without --price, which it needs"),
     ({"budget_usd": "0", "price": "1/2"}, "--budget-usd: given '0', allowed US doll"),
-    ({"price": ["1"]}, "allowed [MODEL=]INPUT/OUTPUT"),
-    ({"price": ["1/2", "3/4"]}, "--price: given"),
-    ({"price": ["m=-1/2"]}, "--price: given"),
+    ({"budget_usd": "1e30", "price": "1/2"}, "--budget-usd: given '1e30', allowed US"),
+    ({"price": ["1"]}, "--price: given '1': no / between two prices; allowed [MO"),
+    ({"price": ["1/2", "3/4"]}, "--price: all models have several prices"),
+    ({"price": ["m=1/2", "m=3/4"]}, "--price: model 'm' has several prices"),
+    ({"price": ["1/2", "m=-1/2"]}, "--price: given 'm=-1/2': input_usd -1 is not betw"),
+    ({"price": ["1/1e400"]}, "not between 0 and 1,000,000"),
+    ({"price": ["1/x"]}, "--price: given '1/x': 'x' is no number"),
     ({"fallback": ["a"]}, "allowed MODEL=OTHER"),
-    ({"fallback": ["a=a"]}, "--fallback: given"),
-    ({"fallback": ["a=b:nonsense"]}, "--fallback: given"),
+    ({"fallback": ["a=a"]}, "--fallback: given 'a=a': "),
+    ({"fallback": ["a=b:nonsense"]}, "'nonsense' is no error code, allowed rate_limi"),
+    ({"fallback": ["a=b:8b"]}, "end with a colon: b:8b:"),
+    ({"fallback": ["a=b", "a=c"]}, "'a' has two other models for rate_limited"),
     ({"cache_ttl": 5.0}, "--cache-ttl: given without --cache"),
     ({"cache": True, "cache_ttl": -1.0}, "--cache-ttl: given '-1.0'"),
     ({"cache": True, "cache_store": "disk"}, "allowed memory, or a redis:// address"),
+    ({"cache": True, "cache_store": "redis://h:99999"}, "--cache-store: Port out of"),
+    ({"cache": True, "cache_store": "redis://h/x"}, "--cache-store: given the databas"),
+    ({"cache": True, "cache_store": "pg://u:secret@h"}, "given 'pg://h', allowed memo"),
     ({"timeout": 0.0}, "--timeout: given '0.0', allowed seconds above 0"),
     ({"timeout": float("inf")}, "--timeout: given 'inf'"),
     ({"max_attempts": 0}, "--max-attempts: given '0', allowed a whole number from 1"),
@@ -144,6 +153,15 @@ def test_by_default_the_number_in_flight_is_found():
     settings = load({"max_in_flight": 4})
     assert settings.limits.controllers == ("auto",)
     assert settings.limits.most_in_flight == 4
+
+
+def test_names_of_models_may_hold_colons():
+    settings = load({"fallback": ["llama:8b=qwen:7b:", "qwen:7b=phi:3b:overloaded"]})
+    assert [(rule.model, rule.to) for rule in settings.fallback] == [
+        ("llama:8b", "qwen:7b"),
+        ("qwen:7b", "phi:3b"),
+    ]
+    assert settings.fallback[1].on == (ErrorCode.OVERLOADED,)
 
 
 def test_prices_and_fallbacks_are_read():

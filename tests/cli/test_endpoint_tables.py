@@ -84,3 +84,12 @@ def test_two_of_one_address_and_key_are_refused(tmp_path):
     one = '[[run.endpoint]]\nurl = "http://127.0.0.1:1"\nname = "{}"\n'
     text = one.format("a") + one.format("b")
     assert "given one address with one key twice" in refused(tmp_path, text)
+
+
+def test_a_price_of_one_endpoint_will_do_for_a_budget(tmp_path):
+    text = '[run]\nbudget_usd = 1\n[[run.endpoint]]\nurl = "http://127.0.0.1:8000"\n'
+    assert refused(tmp_path, text) == (
+        "headrace.toml [run]: budget_usd: given without --price, which it needs"
+    )
+    plan = planned(tmp_path, f'{text}price = "1/2"\n', HEADRACE_API_KEY="sk")
+    assert plan.route("r").budget.usd == 1

@@ -145,3 +145,10 @@ def test_a_found_limit_is_shown_with_the_reason_of_its_last_move():
     console = Console(file=io.StringIO(), width=160)
     console.print(view_of(progress, "x", None))
     assert "60 of 64 (refused at 65)" in console.file.getvalue()
+
+
+def test_the_cost_says_what_it_leaves_out():
+    told = msgspec.structs.replace(summary(tally=tallied()), has_prices=True)
+    assert "0.00 USD, without 2 items whose model has no price" in "\n".join(
+        summary_lines(told)
+    )

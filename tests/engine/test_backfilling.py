@@ -15,6 +15,7 @@ from headrace.engine.backfilling import Backfill
 from headrace.engine.gate import Gate
 from headrace.engine.lane import Lane
 from headrace.engine.site import Site
+from headrace.engine.siterates import LATENESS_S
 from headrace.engine.ticket import Ticket
 from headrace.model import Endpoint, Limits, Priority
 from headrace.simulation.virtual import VirtualClock, run_virtual
@@ -223,7 +224,9 @@ def test_the_head_starts_no_later_than_without_back_filling(pool, requests):
     run = played(pool, requests)
     for head in sorted(set(run.held.passed)):
         without = played(pool, requests, frozen=head)
-        assert run.starts[head][0] <= without.starts[head][0] + 1e-5
+        # For a gain below the lateness a head does not move to another endpoint.
+        late_s = LATENESS_S if len(pool) > 1 else 1e-5
+        assert run.starts[head][0] <= without.starts[head][0] + late_s
 
 
 def fitting(pool: tuple[Endpoint, ...], requests: list[Request]) -> list[Request]:

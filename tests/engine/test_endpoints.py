@@ -10,6 +10,7 @@ import pytest
 
 from engine_building import Bench, a_bench, answers_after
 from headrace.errors import (
+    BadReply,
     ErrorCode,
     Overloaded,
     Throttled,
@@ -159,6 +160,29 @@ def test_a_fast_endpoint_stays_full_beside_a_slow_one_that_is_idle() -> None:
         return now()
 
     assert run_virtual(main()) <= 1_200 * 0.2 / 8 / 0.95
+
+
+@pytest.mark.parametrize(("backlog", "is_used"), [(10_000, True), (0, False)])
+def test_a_slow_endpoint_is_used_as_long_as_many_more_calls_will_come(
+    backlog: int, *, is_used: bool
+) -> None:
+    async def answer(call: Call, endpoint: Endpoint) -> str:
+        return await answers_after(4.0 if endpoint.name == "e0" else 0.4)
+
+    async def main() -> float:
+        bench = a_bench(answer, endpoints=FOUR[:2])
+        bench.built.gate.backlog = backlog
+        numbers = iter(range(1_000))
+
+        async def work() -> None:
+            for number in numbers:
+                await bench.call(str(number), index=number)
+
+        await asyncio.gather(*[work() for _ in range(18)])
+        return calls_by_endpoint(bench)["e0"] / 1_000
+
+    share = run_virtual(main())
+    assert (0.06 <= share <= 0.1) if is_used else (share <= 0.05)
 
 
 # ---- the pool rule
@@ -353,3 +377,36 @@ def test_cancelling_at_any_moment_returns_every_permit_of_a_sick_pool() -> None:
 
     for tenth in range(80):
         assert run_virtual(main(tenth / 10 + 0.05)) == (0, 0, False)
+
+
+async def a_page_from_e0(call: Call, endpoint: Endpoint) -> str:
+    if endpoint.name == "e0":
+        raise BadReply("a web page")
+    return await answers_after(1.0)
+
+
+def test_an_endpoint_that_answers_with_web_pages_is_cut_off_where_others_are_well() -> (
+    None
+):
+    async def main() -> tuple[Bench, list[Outcome], str]:
+        bench = a_bench(a_page_from_e0, endpoints=FOUR)
+        outcomes = await calls(bench, 400)
+        return bench, outcomes, states(bench)["e0"]
+
+    bench, outcomes, state = run_virtual(main())
+    assert all(outcome.ok for outcome in outcomes)
+    assert state != "closed"
+    # 5 in a row, what was in flight with them, and a few probes.
+    assert calls_by_endpoint(bench)["e0"] <= 5 + 8 + 4
+
+
+def test_alone_it_is_not_cut_off_and_each_call_fails_with_what_is_wrong() -> None:
+    async def main() -> tuple[Bench, list[Outcome], str]:
+        bench = a_bench(a_page_from_e0, endpoints=FOUR[:1])
+        outcomes = await calls(bench, 40)
+        return bench, outcomes, states(bench)["e0"]
+
+    bench, outcomes, state = run_virtual(main())
+    assert {o.failure.code for o in outcomes if o.failure} == {ErrorCode.BAD_REPLY}
+    assert len(bench.provider.started) == 40
+    assert state == "closed"

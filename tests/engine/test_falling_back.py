@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import msgspec
@@ -10,9 +11,10 @@ import pytest
 from engine_building import Bench, a_bench, answers_after
 from headrace.app import Terms
 from headrace.engine.falling_back import falling_back
-from headrace.errors import BadCall, CallError, ErrorCode, Overloaded
+from headrace.engine.vigil import Vigil
+from headrace.errors import BadCall, CallError, ErrorCode, Overloaded, UnknownModel
 from headrace.model import Call, Endpoint, Outcome, Retry
-from headrace.simulation.virtual import run_virtual
+from headrace.simulation.virtual import VirtualClock, run_virtual
 from headrace.terms import Fallback
 from headrace.wire import HttpRequest, with_model
 
@@ -54,6 +56,7 @@ def test_the_second_model_answers_once_the_first_has_failed_for_good() -> None:
     outcome, models = asked({"large": Overloaded("full")})
     assert outcome.value == "small"
     assert models == ["large", "large", "small"]
+    assert outcome.trace.model == "small"
     assert outcome.trace.tries == outcome.trace.attempts == 3
     assert outcome.trace.in_flight_s == pytest.approx(3.0)
 
@@ -95,6 +98,30 @@ def test_a_model_that_no_endpoint_serves_falls_back_without_a_call() -> None:
     outcome, models = asked({}, endpoints=(Endpoint("e", models=("small",)),))
     assert outcome.value == "small"
     assert models == ["small"]
+
+
+def test_a_model_nobody_knows_falls_back_at_once_and_is_no_sign_of_an_outage() -> None:
+    models: list[str] = []
+
+    async def answer(call: Call, endpoint: Endpoint) -> str:
+        models.append(call.model)
+        if call.model == "large":
+            raise UnknownModel("no such model")
+        await answers_after(60.0)
+        return call.model
+
+    async def main() -> tuple[Outcome, bool]:
+        vigil = Vigil(VirtualClock())
+        down = asyncio.create_task(vigil.wait_down())
+        terms = Terms(falling_back=falling_back(CHAIN, ask))
+        bench = a_bench(answer, terms=terms, timeout_s=100.0, vigil=vigil)
+        outcome = await bench.call(model="large")
+        is_down = down.done()
+        down.cancel()
+        return outcome, is_down
+
+    outcome, is_down = run_virtual(main())
+    assert (outcome.value, is_down, models) == ("small", False, ["large", "small"])
 
 
 def test_the_time_limit_of_an_item_is_for_all_models_together() -> None:

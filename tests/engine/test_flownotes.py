@@ -68,6 +68,18 @@ def tasks_call(bench: Bench, tenant: str) -> Call:
     raise AssertionError(tenant)
 
 
+def test_a_debt_that_is_paid_is_noted_as_paid() -> None:
+    async def main() -> bytes:
+        bench = a_bench(lambda *_: answers_after(0.0), limits=Limits(in_flight=1))
+        now = VirtualClock().utc()
+        notes_of(bench).recall({"flow/r/low/t": b'{"debt":9,"at":%d}' % now})
+        low = {"flow": "u/job", "priority": Priority.LOW}
+        await asyncio.gather(*[bench.call(str(i), **low) for i in range(20)])
+        return notes_of(bench).notes()["flow/r/low/t"]
+
+    assert b'"debt":0.0' in run_virtual(main())
+
+
 def test_debts_of_other_routes_and_old_ones_are_forgotten() -> None:
     async def main() -> dict[str, float]:
         bench = a_bench(lambda *_: answers_after(0.0))

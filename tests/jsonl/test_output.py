@@ -13,7 +13,7 @@ from openai.types.chat import ChatCompletion
 from headrace.errors import ErrorCode
 from headrace.jsonl.badline import BadLine
 from headrace.jsonl.output import line_of, line_of_bad
-from headrace.model import Failure, ItemState, Outcome
+from headrace.model import Failure, ItemState, Outcome, Trace
 
 CHAT = (
     b'{"id":"c1","object":"chat.completion","created":1,"model":"m","choices":'
@@ -167,3 +167,11 @@ def test_a_line_left_out_is_told_with_its_number(custom_id: str | None) -> None:
         "code": "invalid_line",
         "message": 'line 17: url: given "x", allowed a path',
     }
+
+
+def test_a_line_says_which_other_model_answered_and_nothing_if_none_did() -> None:
+    own = Outcome("a", 3, ItemState.SUCCEEDED, b"{}")
+    other = Outcome("a", 3, ItemState.SUCCEEDED, b"{}", trace=Trace(model="small"))
+    fields = json.loads(line_of("j", other))
+    assert fields.pop("model") == "small"
+    assert fields == json.loads(line_of("j", own))

@@ -34,11 +34,10 @@ def push(
     queue: FairQueue[Entry],
     entry: Entry,
     now: float = 0.0,
-    weight: float = 1.0,
     *,
     front: bool = False,
 ) -> Entry:
-    queue.push(entry, entry.flow, entry.priority, entry.cost, now, weight, front=front)
+    queue.push(entry, entry.flow, entry.priority, entry.cost, now, front=front)
     return entry
 
 
@@ -135,8 +134,8 @@ def test_a_class_that_was_away_is_not_paid_for_its_absence():
 def test_a_light_flow_beside_a_heavy_one_gets_its_part():
     queue: FairQueue[Entry] = FairQueue()
     for _ in range(2000):
-        push(queue, Entry("h"), weight=99.0)
-        push(queue, Entry("l"), weight=1.0)
+        push(queue, Entry("h", cost=10.0))
+        push(queue, Entry("l", cost=990.0))
     served = flows_of([queue.pop(0.0) for _ in range(1500)])
     assert all("l" in served[i : i + 200] for i in range(1300))
     assert served.count("l") <= 17

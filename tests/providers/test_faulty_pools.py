@@ -14,7 +14,7 @@ import pytest
 
 from headrace.app import RouteTools, build, unheard
 from headrace.clock import SystemClock
-from headrace.errors import CallError, ErrorCode
+from headrace.errors import CallError, ErrorCode, PermanentError
 from headrace.model import Endpoint, Limits, Retry
 from headrace.providers.dialects import dialect_named
 from headrace.providers.http import HttpProvider
@@ -118,15 +118,90 @@ def test_where_there_is_no_other_each_call_fails_and_says_why(
     asyncio.run(main())
 
 
+CA = """[ca]
+default_ca = d
+[d]
+database = index.txt
+new_certs_dir = .
+policy = p
+rand_serial = yes
+default_md = sha256
+copy_extensions = copy
+[p]
+commonName = supplied
+"""
+
+
+def run_openssl(folder: Path, *words: str) -> None:
+    made = ["openssl", *words]
+    subprocess.run(made, cwd=folder, check=True, capture_output=True)
+
+
+def own_certificate(folder: Path, name: str, *words: str) -> None:
+    curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+    run_openssl(folder, "req", *curve, "-keyout", f"{name}.key", *words)
+
+
+def signed_context(folder: Path, start: str, end: str) -> ssl.SSLContext:
+    """Return the context of a server whose certificate `ca.pem` signed for a time."""
+    own_certificate(folder, "ca", "-x509", "-subj", "/CN=ca", "-out", "ca.pem")
+    names = ("-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1")
+    own_certificate(folder, "server", *names, "-out", "req.pem")
+    (folder / "index.txt").write_text("")
+    (folder / "ca.cnf").write_text(CA)
+    signing = ("-config", "ca.cnf", "-cert", "ca.pem", "-keyfile", "ca.key")
+    dates = ("-startdate", start, "-enddate", end)
+    files = ("-in", "req.pem", "-out", "cert.pem")
+    run_openssl(folder, "ca", "-batch", *signing, *files, *dates)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "cert.pem", folder / "server.key")
+    return context
+
+
+@pytest.mark.parametrize(("end", "is_valid"), [("2020", False), ("2099", True)])
+def test_an_expired_certificate_is_refused_and_its_endpoint_cut_off(
+    end: str,
+    is_valid: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    raw_server: Any,
+    call: Any,
+    chat_request: Any,
+) -> None:
+    context = signed_context(tmp_path, "20190101000000Z", f"{end}0101000000Z")
+    # Trusted but for its date: aiohttp makes its one context when it is imported.
+    trusting = ssl.create_default_context(cafile=tmp_path / "ca.pem")
+    monkeypatch.setattr("aiohttp.connector._SSL_CONTEXT_VERIFIED", trusting)
+
+    async def main() -> tuple[str, list[Any], list[str]]:
+        async with (
+            raw_server(answering(ANSWER), ssl=context) as dated,
+            raw_server(answering(ANSWER)) as good,
+        ):
+            said = ""
+            via = HttpProvider(dialect_named("openai"), lambda _: "k")
+            try:
+                await via.send(call(chat_request()), dated.endpoint)
+            except PermanentError as error:
+                said = error.message
+            finally:
+                await via.close()
+            pool = (named(dated, "dated"), named(good, "good"))
+            return said, *await outcomes_of(pool, call, chat_request())
+
+    said, found, kept = asyncio.run(main())
+    assert ("certificate has expired" in said) is not is_valid
+    assert [each for each in found if isinstance(each, BaseException)] == []
+    assert kept == []
+
+
 def test_a_certificate_that_is_not_trusted_cuts_its_endpoint_off(
     tmp_path: Path, raw_server: Any, call: Any, chat_request: Any
 ) -> None:
-    made = ["openssl", "req", "-x509", "-newkey", "ec", "-nodes", "-days", "1"]
-    made += ["-pkeyopt", "ec_paramgen_curve:prime256v1"]
-    made += ["-subj", "/CN=127.0.0.1", "-keyout", "key.pem", "-out", "cert.pem"]
-    subprocess.run(made, cwd=tmp_path, check=True, capture_output=True)
+    subject = ("-subj", "/CN=127.0.0.1", "-days", "1")
+    own_certificate(tmp_path, "own", "-x509", *subject, "-out", "cert.pem")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
+    context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "own.key")
 
     async def main() -> None:
         async with (

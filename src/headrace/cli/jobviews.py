@@ -9,10 +9,18 @@ from typing import Any
 import msgspec
 
 from headrace.cli import words
-from headrace.cli.summary import call_rows, failure_rows, time_rows
+from headrace.cli.intake import ROUTE
+from headrace.cli.summary import (
+    after_budget,
+    call_rows,
+    failure_rows,
+    has_spent,
+    time_rows,
+)
 from headrace.insight.sickness import Sick, sick_endpoints
 from headrace.insight.tally import Tally
 from headrace.jobs import JOB_ENDS, Counts, Job, JobState, Trouble
+from headrace.policies.budget import dollars
 
 _MAX_NAME = 48
 _LABEL = 17
@@ -60,7 +68,7 @@ def list_lines(jobs: Iterable[Job]) -> list[str]:
             f"{words.count(job.counts.ended)}/{words.count(job.counts.total)}",
             words.count(lost(job.counts)),
             words.count(job.input_tokens + job.output_tokens),
-            f"{job.cost_usd:,.2f}" if job.cost_usd else "-",
+            dollars(job.cost_usd) if job.cost_usd else "-",
             job.priority.name.lower(),
             moment(job.created_at),
             _tail(job.name or ""),
@@ -112,6 +120,8 @@ def why_lines(job: Job, tally: Tally, troubles: Sequence[Trouble]) -> list[str]:
         rows.append(f"{'cost':<{_LABEL}}{words.spent(job.cost_usd, None)}")
     if not tally.total:
         return [*rows, f"{'why':<{_LABEL}}{_idle(job)}", *_sick_rows(tally, troubles)]
+    if job.state is JobState.PAUSED:
+        rows.append(f"{'why':<{_LABEL}}{_paused(job)}")
     rows += failure_rows(tally)
     rows += call_rows(tally)
     rows += time_rows(tally)
@@ -179,10 +189,16 @@ def _idle(job: Job) -> str:
     if job.state in JOB_ENDS:
         return "no item has an outcome"
     if job.state is JobState.PAUSED:
-        return f"it is paused; `headrace jobs resume {job.id}` lets it go on"
+        return _paused(job)
     if job.counts.running:
         return "the first calls are under way"
     return "no process is running it; run its command again"
+
+
+def _paused(job: Job) -> str:
+    if has_spent(job) and job.route.startswith(ROUTE):
+        return f"it is paused; {after_budget(job)}"
+    return f"it is paused; `headrace jobs resume {job.id}` lets it go on"
 
 
 def _tail(name: str) -> str:

@@ -20,7 +20,7 @@ from headrace.engine.pool import Pool
 from headrace.engine.session import Session, SessionTools
 from headrace.engine.shutdown import Shutdown
 from headrace.engine.vigil import Vigil
-from headrace.errors import OutputError
+from headrace.errors import ConfigError, OutputError
 from headrace.events import CacheStatistics, Event, Progress, TryFailed
 from headrace.insight.attribution import Binding
 from headrace.insight.tally import Tally
@@ -80,12 +80,16 @@ class LiveRun:
         """Take over the endpoints of a plan that was made anew; tell what changed.
 
         Raises:
-            ConfigError: one is refused.
+            ConfigError: one is refused; then all is as it was.
         """
         if self._pool is None:
             return []
-        self._plan = plan
-        return reload_pool(self._pool, plan.route(self._job.route).endpoints)
+        before, self._plan = self._plan, plan  # new endpoints have their keys from it
+        try:
+            return reload_pool(self._pool, plan.route(self._job.route).endpoints)
+        except ConfigError:
+            self._plan = before
+            raise
 
     async def run(self) -> None:
         """Work; return when the job is over or the shutdown is complete.
@@ -119,7 +123,7 @@ class LiveRun:
         self._meter = Meter(route.gate, route.crew, tools.clock, self._count)
         if caching is not None:
             self._meter.cached = partial(caching.statistics, settings.price)
-        if settings.price:
+        if settings.has_prices:
             self._meter.cost_usd = self._job.cost_usd
         session_tools = SessionTools(
             tools.store,

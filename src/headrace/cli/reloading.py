@@ -4,33 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from headrace.engine.pool import Pool, check_pool
+from headrace.engine.pool import Pool
 from headrace.model import Endpoint
 
 
 def reload_pool(pool: Pool, wanted: Sequence[Endpoint]) -> list[str]:
-    """Add, remove and weigh anew; an endpoint is told by its name.
-
-    Of one that stays only the weight changes.
+    """Add, change and remove, all or nothing; an endpoint is told by its name.
 
     Returns:
         What was done, for people; empty if nothing had changed.
 
     Raises:
-        ConfigError: an endpoint is refused; those before it are in place.
+        ConfigError: one is refused, or a change of one; then nothing was done.
     """
-    check_pool(wanted)
-    had = {endpoint.name: endpoint for endpoint in pool.endpoints}
+    pool.check(wanted)
+    had = {endpoint.name for endpoint in pool.endpoints}
     told: list[str] = []
     for endpoint in wanted:
-        before = had.pop(endpoint.name, None)
-        if before is None:
+        if endpoint.name not in had:
             pool.add(endpoint)
             told.append(f"{endpoint.name} added")
-        elif before.weight != endpoint.weight:
-            pool.reweigh(endpoint.name, endpoint.weight)
-            told.append(f"{endpoint.name} has the weight {endpoint.weight:g}")
-    for name in had:
+        elif changed := pool.change(endpoint):
+            told.append(f"{endpoint.name} has other {', '.join(changed)}")
+    for name in had - {endpoint.name for endpoint in wanted}:
         pool.remove(name)
         told.append(f"{name} removed: its calls under way end there")
     return told

@@ -184,6 +184,7 @@ class Running:
     ) -> Exit:
         tools = LiveTools(store, self._clock, self._shutdown, self._shown)
         self._live = LiveRun(self._plan, job, rendering, tools)
+        self._warn()
         if job.state not in JOB_ENDS | {JobState.FINALIZING}:
             await self._live.run()
         await rendering.finish()
@@ -221,6 +222,7 @@ class Running:
             elapsed_s=self._live.elapsed_s,
             cache=self._live.cache,
             budget_usd=self._plan.settings.budget_usd,
+            has_prices=self._plan.settings.has_prices,
         )
 
     # ---- what the user is told
@@ -237,6 +239,15 @@ class Running:
 
     def _reader_left(self) -> None:
         self._shutdown.draining.set()
+
+    def _warn(self) -> None:
+        """Tell what was asked for and cannot be done."""
+        settings = self._plan.settings
+        if settings.hedge and len(settings.base_url) + len(settings.endpoint) < 2:
+            self._shown.say(
+                "--hedge: there is one address, and a second call goes to another one; "
+                "so none is made"
+            )
 
     def _told_to_stop(self, request: int) -> None:
         in_flight = self._live.in_flight if self._live is not None else 0

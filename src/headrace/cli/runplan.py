@@ -11,7 +11,7 @@ from tempfile import gettempdir
 
 import msgspec
 
-from headrace.app import money_of
+from headrace.app import check_fallbacks, money_of
 from headrace.cli.keys import find_key, find_own_keys
 from headrace.config import RunSettings
 from headrace.engine.pool import check_pool
@@ -151,6 +151,7 @@ def plan_run(
     route = plan.route("run")
     check_pool(route.endpoints)
     money_of(route)
+    check_fallbacks(route)
     return plan
 
 

@@ -39,12 +39,12 @@ class Summary(msgspec.Struct, frozen=True):
     """None without a cache."""
     budget_usd: Decimal | None = None
     """None = any."""
+    has_prices: bool = False
 
     @property
     def has_spent(self) -> bool:
         """Is the job paused for its budget?"""
-        paused = self.job.state is JobState.PAUSED
-        return paused and self.job.pause_reason.startswith(BUDGET)
+        return has_spent(self.job)
 
     @property
     def lost(self) -> int:
@@ -62,8 +62,8 @@ def summary_lines(summary: Summary) -> list[str]:
     is_paused = job.state is JobState.PAUSED
     state = str(job.state) if summary.is_over or is_paused else "interrupted"
     rows = [_row(state, _outcomes(job.counts))]
-    if job.cost_usd or summary.budget_usd is not None:
-        rows.append(_row("cost", words.spent(job.cost_usd, summary.budget_usd)))
+    if job.cost_usd or summary.has_prices:
+        rows.append(_row("cost", _cost(summary)))
     if is_paused and job.pause_reason:
         rows.append(_row("because", words.one_line(job.pause_reason, 160)))
     if summary.bad_lines:
@@ -219,13 +219,29 @@ def _places(summary: Summary) -> list[str]:
     return rows
 
 
+def _cost(summary: Summary) -> str:
+    text = words.spent(summary.job.cost_usd, summary.budget_usd)
+    if not summary.has_prices or not (unpriced := summary.tally.unpriced):
+        return text
+    return f"{text}, without {words.plural(unpriced, 'item')} whose model has no price"
+
+
+def after_budget(job: Job) -> str:
+    """Return what lets a job go on that has spent its budget."""
+    if NO_PRICE in job.pause_reason:
+        return "run the same command with that price to go on"
+    return "run the same command with a higher --budget-usd to go on"
+
+
+def has_spent(job: Job) -> bool:
+    """Is the job paused for its budget?"""
+    return job.state is JobState.PAUSED and job.pause_reason.startswith(BUDGET)
+
+
 def _next(summary: Summary) -> list[str]:
     job = summary.job
     if summary.has_spent:
-        more = "run the same command with a higher --budget-usd to go on"
-        if NO_PRICE in job.pause_reason:
-            more = "run the same command with that price to go on"
-        return [_row("next", more)]
+        return [_row("next", after_budget(job))]
     if job.state is JobState.PAUSED:
         resume = f"headrace jobs resume {job.id} --store {words.address(summary.store)}"
         return [_row("next", f"{resume}, then the same command again, goes on")]

@@ -25,8 +25,12 @@ _LISTS = {"base_url": ",", "price": ",", "header": "\n", "fallback": "\n"}
 """Settings with several values, and what parts them in a variable."""
 _ENDPOINT = "endpoint"
 """Tables of a file only; see `endpoints`."""
-_NEEDS = {"budget_usd": "price", "cache_ttl": "cache", "cache_store": "cache"}
-"""Settings that do nothing without another one."""
+_NEEDS = {
+    "budget_usd": ("has_prices", "price"),
+    "cache_ttl": ("cache", "cache"),
+    "cache_store": ("cache", "cache"),
+}
+"""Settings that do nothing without another one, by the field that says if it is there."""
 
 
 def load_settings(
@@ -95,8 +99,8 @@ def _merged(
     if tables is not None:
         endpoints = read_endpoints(*tables, settings.limits)
         settings = msgspec.structs.replace(settings, endpoint=endpoints)
-    for name, needed in _NEEDS.items():
-        if name in given and not getattr(settings, needed):
+    for name, (is_there, needed) in _NEEDS.items():
+        if name in given and not getattr(settings, is_there):
             raise ConfigError(
                 f"{given[name][0]}: given without {flag_of(needed)}, which it needs"
             )

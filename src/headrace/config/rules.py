@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from decimal import Decimal, InvalidOperation
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
@@ -15,7 +16,7 @@ from headrace.model import CONTROLLERS, Limits, Priority
 from headrace.policies.balance import STRATEGIES
 from headrace.providers.addresses import check_base_url
 from headrace.providers.dialects import dialect_named
-from headrace.terms import Fallback, Price
+from headrace.terms import Budget, Fallback, Price
 from headrace.wire import check_headers
 
 _MAX_S = 10.0 * 366 * 86_400
@@ -27,6 +28,11 @@ _Count = Annotated[int, Meta(ge=1)]
 
 _ABOVE_0_S = "seconds above 0"
 AT_LEAST_1 = "a whole number from 1"
+_PRICE = "[MODEL=]INPUT/OUTPUT, US dollars for a million tokens, 0 to 1,000,000"
+_FALLBACK = "MODEL=OTHER or MODEL=OTHER:code,code of the error codes"
+_CACHE_STORE = "memory, or a redis:// address"
+_REDIS = ("redis", "rediss", "unix")
+_T = TypeVar("_T")
 
 
 class Rule(msgspec.Struct, frozen=True):
@@ -80,17 +86,14 @@ def _strategy(value: str) -> str:
 
 def _usd(value: str | float) -> Decimal:
     try:
-        usd = Decimal(str(value))
+        return Decimal(str(value))
     except InvalidOperation:
-        raise ValueError("no number") from None
-    if not usd.is_finite() or usd < 0:
-        raise ValueError("below 0")
-    return usd
+        raise ValueError(f"{str(value)!a} is no number") from None
 
 
 def _budget(value: str | float) -> Decimal:
-    if not (usd := _usd(value)) > 0:
-        raise ValueError("not above 0")
+    usd = _usd(value)
+    Budget(usd)
     return usd
 
 
@@ -98,34 +101,95 @@ def _price(text: str) -> Price:
     model, _, numbers = text.rpartition("=")
     asked, slash, answered = numbers.partition("/")
     if not slash:
-        raise ValueError("one number")
+        raise ValueError("no / between two prices")
     return Price(_usd(asked.strip()), _usd(answered.strip()), model.strip())
 
 
 def _prices(values: tuple[str, ...] | str) -> tuple[Price, ...]:
-    prices = tuple(_price(text) for text in _several(values))
-    if len({price.model for price in prices}) < len(prices):
-        raise ValueError("a model has two prices")
+    prices = _each(_price, values, _PRICE)
+    models = [price.model for price in prices]
+    for model in models:
+        if models.count(model) > 1:
+            which = f"model {model!a} has" if model else "all models have"
+            raise ConfigError(f"{which} several prices, allowed one")
     return prices
 
 
 def _fallback(text: str) -> Fallback:
-    models, _, codes = text.partition(":")
-    model, arrow, to = models.partition("=")
+    model, arrow, rest = text.partition("=")
     if not arrow:
         raise ValueError("no second model")
-    on = tuple(ErrorCode(code.strip()) for code in codes.split(",") if code.strip())
+    # The last colon counts: names of models may hold others.
+    to, _, codes = rest.rpartition(":") if ":" in rest else (rest, "", "")
+    on = tuple(_code(code.strip(), rest) for code in codes.split(",") if code.strip())
     return Fallback(model.strip(), to.strip(), on or Fallback.ON)
 
 
+def _code(text: str, rest: str) -> ErrorCode:
+    try:
+        return ErrorCode(text)
+    except ValueError:
+        raise ConfigError(
+            f"{text!a} is no error code, allowed {', '.join(ErrorCode)}; if it belongs "
+            f"to the name of the model, end with a colon: {ascii(rest + ':')[1:-1]}"
+        ) from None
+
+
 def _fallbacks(values: tuple[str, ...] | str) -> tuple[Fallback, ...]:
-    return tuple(_fallback(text) for text in _several(values))
+    rules = _each(_fallback, values, _FALLBACK)
+    seen: set[tuple[str, ErrorCode]] = set()
+    for rule in rules:
+        for code in rule.on:
+            if (rule.model, code) in seen:
+                raise ConfigError(
+                    f"{rule.model!a} has two other models for {code}, allowed one, "
+                    "which may have one of its own (A=B and B=C)"
+                )
+            seen.add((rule.model, code))
+    return rules
 
 
 def _cache_store(value: str) -> str:
-    if value != "memory" and not value.startswith(("redis://", "rediss://", "unix://")):
-        raise ValueError("unknown")
+    """Refuse what is no place, without its password."""
+    if value == "memory":
+        return value
+    try:
+        parts = urlsplit(value)
+        is_sound = parts.scheme in _REDIS and (parts.port is None or parts.port > 0)
+    except ValueError as error:
+        raise ConfigError(f"{error}, allowed {_CACHE_STORE}") from None
+    database = parts.path.strip("/")
+    if not is_sound:
+        raise ConfigError(f"given {_harmless(value)}, allowed {_CACHE_STORE}")
+    if parts.scheme != "unix" and database and not database.isdecimal():
+        raise ConfigError(
+            f"given the database {database[:40]!a}, allowed a number, as in "
+            "redis://host:6379/0"
+        )
     return value
+
+
+def _harmless(address: str) -> str:
+    scheme, mark, rest = address.partition("://")
+    shown = f"{scheme}{mark}{rest.rpartition('@')[2]}"
+    return ascii(shown if len(shown) <= 80 else shown[:80] + "…")
+
+
+def _each(
+    read: Callable[[str], _T], values: tuple[str, ...] | str, allowed: str
+) -> tuple[_T, ...]:
+    """Read several values; an error names the one that is wrong."""
+    found = []
+    for text in _several(values):
+        try:
+            found.append(read(text))
+        except ConfigError as error:
+            raise ConfigError(f"given {text[:80]!a}: {error}") from None
+        except ValueError as error:
+            raise ConfigError(
+                f"given {text[:80]!a}: {error}; allowed {allowed}"
+            ) from None
+    return tuple(found)
 
 
 def _several(values: tuple[str, ...] | str) -> tuple[str, ...]:
@@ -183,21 +247,18 @@ RULES: Mapping[str, Rule] = {
         str, "keep, all, or a share between 0 and 1", FailurePolicy.parse
     ),
     "priority": Rule(str, _PRIORITIES, Priority.parse),
-    "fallback": Rule(
-        _TEXTS, "MODEL=OTHER or MODEL=OTHER:code,code of the error codes", _fallbacks
-    ),
+    "fallback": Rule(_TEXTS, _FALLBACK, _fallbacks),
     "hedge": Rule(bool, "true or false"),
-    "budget_usd": Rule(str | float, "US dollars, a number above 0", _budget),
-    "price": Rule(
-        _TEXTS,
-        "[MODEL=]INPUT/OUTPUT, US dollars for a million tokens, 0 or more",
-        _prices,
+    "budget_usd": Rule(
+        str | float, "US dollars, a number above 0, up to 1,000,000,000", _budget
     ),
+    "price": Rule(_TEXTS, _PRICE, _prices),
     "cache": Rule(bool, "true or false"),
     "cache_ttl": Rule(
-        Annotated[float, Meta(ge=0, le=_MAX_S)], "seconds, 0 for none at all"
+        Annotated[float, Meta(ge=0, le=_MAX_S)],
+        "seconds from 0, which keeps nothing, to ten years",
     ),
-    "cache_store": Rule(str, "memory, or a redis:// address", _cache_store),
+    "cache_store": Rule(str, _CACHE_STORE, _cache_store),
     "limit": Rule(_Count, AT_LEAST_1),
     "skip_bad_lines": Rule(bool, "true or false"),
     "max_line_bytes": Rule(_Count, AT_LEAST_1),

@@ -60,6 +60,11 @@ class RunSettings(msgspec.Struct, frozen=True):
         return Retry(max_attempts=self.max_attempts)
 
     @property
+    def has_prices(self) -> bool:
+        """Is a price stated for all addresses, or for one?"""
+        return bool(self.price) or any(each.prices for each in self.endpoint)
+
+    @property
     def budget(self) -> Budget | None:
         """What the job may spend; None = any."""
         return None if self.budget_usd is None else Budget(self.budget_usd)

@@ -149,6 +149,8 @@ class Till:
         for endpoint in endpoints:
             if endpoint.prices:
                 self._own[endpoint.name] = tariffs_of(endpoint.prices)
+            else:
+                self._own.pop(endpoint.name, None)
 
     async def take(self, call: Call) -> Hold:
         """Set aside what `call` may cost; wait while calls under way may free it.

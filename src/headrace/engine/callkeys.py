@@ -27,7 +27,7 @@ def http_key_of(
 
     Args:
         dialect: how they are asked.
-        endpoints: the pool.
+        endpoints: the pool as it is built; whoever comes later answers the same calls.
         streams: does a request ask for an answer in chunks?
     """
     headers = {header for endpoint in endpoints for header in endpoint.headers}

@@ -203,6 +203,8 @@ class Dispatcher:
         self._has_news = False
         flows = await self._store.flows([self._served.route])
         flows = [flow for flow in flows if flow.job not in self._spent]
+        left = sum(flow.left for flow in flows)
+        self._served.gate.backlog = max(0, left - self.held)
         if not flows:
             return 0
         self._flows = {f.job: f for f in flows} | {

@@ -49,6 +49,7 @@ def falling_back(rules: Sequence[Fallback], ask: Ask) -> Layer:
 
         async def handle(call: Call) -> Reply:
             asked, trace = [call.model], call.trace
+            call = msgspec.structs.replace(call, falls_back_on=_codes(rules, asked))
             while True:
                 try:
                     return await handler(call)
@@ -59,13 +60,26 @@ def falling_back(rules: Sequence[Fallback], ask: Ask) -> Layer:
                 finally:
                     if call.trace is not trace:
                         _add(trace, call.trace)
+                        trace.model = call.model
                 asked.append(model)
                 own = Trace(tries=trace.tries, endpoint=trace.endpoint)
-                call = msgspec.structs.replace(ask(call, model), trace=own)
+                call = msgspec.structs.replace(
+                    ask(call, model), trace=own, falls_back_on=_codes(rules, asked)
+                )
 
         return handle
 
     return layer
+
+
+def _codes(rules: Sequence[Fallback], asked: list[str]) -> tuple[ErrorCode, ...]:
+    """Return the errors of the model asked last after which another one is asked."""
+    return tuple(
+        code
+        for rule in rules
+        if rule.model == asked[-1] and rule.to not in asked
+        for code in rule.on
+    )
 
 
 def _next(rules: Sequence[Fallback], asked: list[str], code: ErrorCode) -> str | None:

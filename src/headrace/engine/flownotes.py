@@ -17,7 +17,7 @@ class DebtNote(msgspec.Struct, frozen=True):
     """How far one tenant was ahead."""
 
     debt: float
-    """In tokens or calls, divided by the tenant's weight."""
+    """In tokens or calls."""
     at: float
     """UTC seconds."""
 
@@ -37,11 +37,12 @@ class FlowNotes:
         self._prefix = f"flow/{route}/"
 
     def notes(self) -> Mapping[str, bytes]:
-        """Return who is ahead, by name; who is not is not among them."""
-        at = self._clock.utc()
+        """Return who is ahead, by name, and who was but is no more."""
+        at, lanes = self._clock.utc(), self._gate.lanes
+        owed = dict.fromkeys(lanes.debts, 0.0) | lanes.owed()
         return {
             self._prefix + key: msgspec.json.encode(DebtNote(debt, at))
-            for key, debt in self._gate.lanes.owed().items()
+            for key, debt in owed.items()
         }
 
     def recall(self, notes: Mapping[str, bytes]) -> None:

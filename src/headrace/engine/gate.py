@@ -67,6 +67,8 @@ class Gate:
         self.placement = Placement(self.sites, listener, balancer)
         self.backfill = Backfill(self.placement)
         self.waiting = 0
+        self.backlog = 0
+        """About how many calls will come that wait elsewhere yet."""
         self.capacity = sum(site.limit.value for site in self.sites)
         """Calls that may be in flight at once, over all endpoints."""
         self.capacity_moved: Callable[[int], None] = _unheard
@@ -144,7 +146,7 @@ class Gate:
         if call.avoid:
             raise LimitExceeded("no other endpoint has room for a second call now")
         if self.shedding is not None:
-            self.shedding.check(call, self.waiting, now)
+            self.shedding.check(call, self.waiting, self.lanes.direct_calls, now)
         self._enqueue(ticket, now)
         return ticket
 
@@ -201,6 +203,10 @@ class Gate:
             site.emptied.set()
         if self.waiting:
             self._pump(now)
+
+    def look_again(self) -> None:
+        """An endpoint may take calls sooner than was said: place who waits anew."""
+        self._pump(self.clock.monotonic())
 
     def count_capacity(self) -> None:
         """A limit has moved: count anew how many calls may be in flight."""

@@ -55,6 +55,14 @@ class Lanes:
             if not lane.queue.size and not lane.head:
                 del self._by_model[lane.model]
 
+    def direct_calls(self) -> int:
+        """Return how many wait that are no items of jobs; looks at all of them."""
+        return sum(
+            not ticket.call.job
+            for lane in self._by_model.values()
+            for ticket in lane.queue
+        )
+
     def binding(self) -> str:
         """Return what holds the calls back now; `none` if nobody waits."""
         lane = next((x for x in self._by_model.values() if x.queue.size), None)

@@ -125,11 +125,12 @@ class Placement:
 
     def _place_on_best(self, ticket: Ticket, now: float) -> bool:
         """Place on the endpoint that the strategy chooses of those that may be used."""
-        if not self.has_room():
-            self.reason, self.bound = SLOT, ""
+        # In a busy pool nearly all are full: they are not looked at one by one.
+        room = [s for s in self.sites if s.in_flight < s.limit.value]
+        self.reason, self.bound = self._why_full(room, ticket.call.model), ""
+        if not room:
             return False
-        self.reason, self.bound = ENDPOINT, ""
-        free = [s for s in self.sites if self._is_eligible(s, ticket, now)]
+        free = [s for s in room if self._is_eligible(s, ticket, now)]
         if ticket.call.trace.tries and len(free) > 1:
             failed = ticket.call.trace.endpoint
             free = [s for s in free if s.endpoint.name != failed]
@@ -138,6 +139,15 @@ class Placement:
         free = [s for s in free if not s.breaker.is_due(now)] if self._sick else free
         site = self._chosen(free, ticket, now)
         return site is not None and self._take(site, ticket, now)
+
+    def _why_full(self, room: Sequence[Site], model: str) -> int:
+        """Return what a call waits for if none of these takes it: a slot, or health."""
+        if len(room) == len(self.sites):
+            return ENDPOINT
+        if not self.is_picky:
+            return SLOT
+        full = [s for s in self.sites if s.in_flight >= s.limit.value]
+        return SLOT if any(s.serves(model) for s in full) else ENDPOINT
 
     def _probe(self, free: Sequence[Site], ticket: Ticket, now: float) -> bool:
         """Send the call to an endpoint that is to be tried again, if there is one.
@@ -185,7 +195,8 @@ class Placement:
                 per_s += other.in_flight / known.mean_s
         if not per_s:
             return False
-        return is_worth_waiting(slow_s, fast_s, (ticket.gate.waiting + 1) / per_s)
+        ahead = ticket.gate.waiting + ticket.gate.backlog + 1
+        return is_worth_waiting(slow_s, fast_s, ahead / per_s)
 
     def _is_busy(self, site: Site, ticket: Ticket, now: float) -> bool:
         """Is nothing in the way of a call here but other calls in flight?"""

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
+from headrace.engine.changing import change_site, changes_of
 from headrace.engine.gate import Gate
 from headrace.engine.site import Site
 from headrace.errors import ConfigError
@@ -139,6 +140,44 @@ class Pool:
             raise ConfigError(
                 f"endpoint {name!r}: {error}; to give it no calls, drain it"
             ) from None
+
+    def change(self, endpoint: Endpoint) -> tuple[str, ...]:
+        """Let the endpoint of that name be as stated here; what was learnt is kept.
+
+        Weight, tier, models, prices and the numbers of its limits may change.
+
+        Returns:
+            The names of the fields that were changed; empty if none differs.
+
+        Raises:
+            ConfigError: there is none of that name, or something else would change.
+        """
+        site = self._site(endpoint.name)
+        prepared = self._prepare(endpoint)
+        changed = changes_of(site.endpoint, prepared)
+        if changed:
+            change_site(site, prepared, self._gate.clock.monotonic())
+            self._use(self._gate.sites)
+        return changed
+
+    def check(self, wanted: Sequence[Endpoint]) -> None:
+        """Refuse what `add` or `change` would refuse of `wanted`; change nothing.
+
+        Raises:
+            ConfigError: the first that is refused.
+        """
+        self._forget()
+        check_pool(wanted)
+        gate = self._gate
+        held = [site.endpoint for site in (*gate.sites, *gate.leaving)]
+        taking = {site.endpoint.name: site.endpoint for site in gate.sites}
+        for endpoint in wanted:
+            prepared = self._prepare(endpoint)
+            if (before := taking.get(endpoint.name)) is not None:
+                changes_of(before, prepared)
+            else:
+                held.append(prepared)
+        check_pool(held)
 
     async def wait_drained(self, name: str) -> None:
         """Wait until no call is under way at an endpoint that was drained or removed.

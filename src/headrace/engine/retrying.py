@@ -10,7 +10,7 @@ import msgspec
 from headrace.clock import Clock
 from headrace.engine.deadlines import Deadlines
 from headrace.engine.gate import Gate
-from headrace.engine.vigil import Vigil
+from headrace.engine.vigil import SUSPECT, Vigil
 from headrace.errors import CallError, PermanentError, TimedOut
 from headrace.events import Listener, TryFailed
 from headrace.model import Call, Handler, Layer, Reply, Retry
@@ -130,12 +130,16 @@ class _Course:
     def _wait_s(self, error: CallError) -> float | None:
         """Return how long to wait before the next try; None = give up."""
         vigil = self._tools.vigil
-        if vigil is not None:
+        if vigil is not None and not self._asks_another_model(error):
             vigil.failed(error, self._call.trace.endpoint)
             if vigil.holds(error, self._answers):
                 self._answers = vigil.answers
                 return min(_HELD_CAP_S, _HELD_BASE_S * 2.0 ** min(self._streak, 10))
         return self._own_wait_s(error)
+
+    def _asks_another_model(self, error: CallError) -> bool:
+        """Is this for another model to answer, rather than a sign of an outage?"""
+        return error.code in SUSPECT and error.code in self._call.falls_back_on
 
     def _own_wait_s(self, error: CallError) -> float | None:
         tools, call = self._tools, self._call

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from headrace.errors import QueueFull
 from headrace.model import Call
@@ -16,7 +17,7 @@ class Shedding:
     gate. Nor is a call that was let in before and is tried again.
 
     Args:
-        max_waiting: calls that may wait, >= 0; None = any number.
+        max_waiting: direct calls that may wait, >= 0; None = any number.
     """
 
     def __init__(self, max_waiting: int | None = None) -> None:
@@ -31,15 +32,23 @@ class Shedding:
         """Return about how long one who comes now waits, by Little's law."""
         return self._pace.wait_s(waiting, now)
 
-    def check(self, call: Call, waiting: int, now: float) -> None:
+    def check(
+        self, call: Call, waiting: int, direct_calls: Callable[[], int], now: float
+    ) -> None:
         """Refuse a call that would have to wait.
+
+        Args:
+            call: comes now.
+            waiting: calls that wait, items of jobs among them.
+            direct_calls: counts those that are none.
+            now: monotonic seconds.
 
         Raises:
             QueueFull: as many wait as may.
         """
-        if self._max_waiting is None or waiting < self._max_waiting:
+        if self._max_waiting is None or call.job or call.trace.tries:
             return
-        if call.job or call.trace.tries:
+        if waiting < self._max_waiting or direct_calls() < self._max_waiting:
             return
         wait_s = self.wait_s(waiting, now)
         raise QueueFull(

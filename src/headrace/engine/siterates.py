@@ -209,6 +209,12 @@ class SiteRates:
             float(self.tokens - tokens + flying * call.cost.tokens),
         )
 
+    def move_rates(self, limits: Limits, now: float) -> None:
+        """Let other numbers hold for the same rates; what was taken stays taken."""
+        self.rate = self.rate.restated(now, build_rate(_with_lateness(limits)))
+        if self.note == NO_REFUNDS:
+            self.rate = self.rate.without_refunds(now)
+
     def notes(self, now: float) -> list[Note]:
         """Return what was learnt, for the next process."""
         return [n for m, rates in self.learnt.items() for n in noted(m, rates, now)]

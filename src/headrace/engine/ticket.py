@@ -16,7 +16,7 @@ from headrace.policies.breaker import Breaker
 from headrace.policies.concurrency import Sample, Verdict
 from headrace.policies.health import NO_REFUSALS
 from headrace.policies.ratebook import Refusal
-from headrace.policies.retry import verdict_of
+from headrace.policies.retry import health_of, verdict_of
 
 if TYPE_CHECKING:
     from headrace.engine.gate import Gate
@@ -138,7 +138,12 @@ class Ticket(msgspec.Struct, eq=False):
         elif code is ErrorCode.TOO_MANY_CONCURRENT and site.in_flight == 1:
             # Refused though nothing else of ours is in flight: no limit is low enough.
             self._pause(site, error, now)
-        self._observe_breaker(site, rule.breaker, now, error.retry_after_s)
+        # Asked only where it matters: most failures say the same whoever else is there.
+        has_other = code is ErrorCode.BAD_REPLY and self.gate.placement.has_other(
+            {site.endpoint.name}, self.call.model
+        )
+        health = health_of(error, has_other=has_other)
+        self._observe_breaker(site, health, now, error.retry_after_s)
         self._park_if_hopeless(site, error, now)
         self._release(site, now, rule.limiter)
 

@@ -7,7 +7,7 @@ import asyncio
 from headrace.clock import Clock
 from headrace.errors import CallError, ErrorCode, UpstreamDown
 
-_SUSPECT = frozenset(
+SUSPECT = frozenset(
     {
         ErrorCode.CONNECT_FAILED,
         ErrorCode.UNAUTHORISED,
@@ -70,7 +70,7 @@ class Vigil:
         if self._failing_since is None:
             self._failing_since = now
             self._changed.set()
-        if error.code in _SUSPECT and self._suspect_since is None:
+        if error.code in SUSPECT and self._suspect_since is None:
             self._suspect_since = now
             self._changed.set()
 
@@ -82,7 +82,7 @@ class Vigil:
             answers_before: `answers` when the same item last met such an error; None
                 the first time. If others were answered in between, it is the item.
         """
-        if error.code not in _SUSPECT:
+        if error.code not in SUSPECT:
             return False
         if error.code is ErrorCode.UNKNOWN_MODEL and self.answers:
             return False

@@ -36,6 +36,8 @@ class Tally:
         self.hedges = 0
         """Second calls made beside slow ones."""
         self.hedges_won = 0
+        self.unpriced = 0
+        """Outcomes of calls that were sent and have no price."""
         self.endpoints: dict[str, int] = {}
         """Outcomes by the endpoint that gave them."""
         self.answers: dict[str, Answers] = {}
@@ -61,6 +63,7 @@ class Tally:
             self.input_tokens += outcome.usage.input_tokens
             self.output_tokens += outcome.usage.output_tokens
         if trace.tries:
+            self.unpriced += outcome.cost_usd is None
             self.calls.add(trace.in_flight_s / trace.tries)
         if trace.endpoint:
             seen = self.endpoints.get(trace.endpoint, 0)

@@ -57,6 +57,9 @@ class _Reason(msgspec.Struct, frozen=True):
 def line_of(job_id: str, outcome: Outcome) -> bytes:
     """Return the line of an outcome, with its line feed; the same for the same outcome.
 
+    It has a field `model` more than OpenAI's if another model was asked than the line
+    names.
+
     Args:
         job_id: `Job.id`; with the item's position it makes the line's id.
         outcome: how an item ended.
@@ -73,7 +76,10 @@ def line_of(job_id: str, outcome: Outcome) -> bytes:
             )
         else:
             error = _encode(_Reason(failure.code, failure.message))
-    return _line(f"{job_id}/{outcome.index}", outcome.id, response, error)
+    line = _line(f"{job_id}/{outcome.index}", outcome.id, response, error)
+    if outcome.trace.model:
+        return line[:-2] + b',"model":%b}\n' % _encode(outcome.trace.model)
+    return line
 
 
 def line_of_bad(job_id: str, bad: BadLine) -> bytes:

@@ -2,7 +2,7 @@
 
 ```
 FairQueue ─► 4 classes (urgent 50, high 25, normal 15, low 10 % when all wait)
-                └─► tenants, by weight ─► jobs, alike ─► entries, first in first out
+                └─► tenants, alike ─► jobs, alike ─► entries, first in first out
 ```
 
 All levels are start-time fair queueing (`fair_order`). Two levels below the class and
@@ -52,7 +52,7 @@ class FairQueue(Generic[T]):
         debts: what tenants owe from before, as `debts` gave it.
 
     Invariants: while two tenants of one class wait, what they were served differs by at
-    most the sum of their largest costs / weight, and so for the jobs of one tenant; a
+    most the sum of their largest costs, and so for the jobs of one tenant; a
     class that waits gets its share; what is left is shared by those that wait.
     """
 
@@ -88,14 +88,13 @@ class FairQueue(Generic[T]):
         """Yield whatever waits, in no order; nothing may change meanwhile."""
         return (place.entry for place in self._places.values())
 
-    def push(  # noqa: PLR0913  an entry's whole standing, given once
+    def push(
         self,
         entry: T,
         flow: str,
         priority: Priority,
         cost: float,
         now: float,
-        weight: float = 1.0,
         *,
         front: bool = False,
     ) -> None:
@@ -107,8 +106,6 @@ class FairQueue(Generic[T]):
             priority: its class.
             cost: tokens or calls it is expected to take; less than 1 counts as 1.
             now: monotonic seconds.
-            weight: the tenant's share beside others of its class, > 0; the last one
-                given holds.
             front: go before all others of its own flow, as a retry does.
 
         Raises:
@@ -120,7 +117,6 @@ class FairQueue(Generic[T]):
         home = self._by_priority[priority]
         asker = home.flows.get(flow) or home.new_flow(flow)
         tenant = asker.tenant
-        tenant.weight = weight
         if cost < _LEAST_COST:
             cost = _LEAST_COST
         places[name] = place = Waiting(entry, asker, cost, now)
@@ -233,7 +229,7 @@ class FairQueue(Generic[T]):
     def debts(self) -> dict[str, float]:
         """Return how far each tenant is ahead of its part, by `priority/tenant`.
 
-        In units of cost / weight; who owes nothing is left out. A queue that starts
+        In units of cost; who owes nothing is left out. A queue that starts
         with them serves the tenants on as this one would have.
         """
         found = {}

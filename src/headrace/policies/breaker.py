@@ -102,6 +102,8 @@ class Breaker(msgspec.Struct, frozen=True, gc=False):
     is_hard: bool = False
     """Is it of no use at all while cut off? Otherwise it answers now and then, and a
     pool in need uses it."""
+    asked_until: float = 0.0
+    """It wants no call before, or has no use for one; open only."""
 
     def admit(self, now: float) -> tuple[Breaker, int | None]:
         """Ask for a permit.
@@ -170,7 +172,24 @@ class Breaker(msgspec.Struct, frozen=True, gc=False):
             wait_s: at least so long; None = the usual time, doubled each time.
             reason: for people.
         """
-        return _cut_off(self, now, u, wait_s, reason, hard=True)
+        out = _cut_off(self, now, u, wait_s, reason, hard=True)
+        return _moved(out, out.retry_at, out.retry_at)
+
+    def gone(self, now: float, u: float, reason: str) -> Breaker:
+        """Cut the endpoint off: it does not answer, as was found out without a call."""
+        return _cut_off(self, now, u, None, reason, hard=True)
+
+    def hastened(self, now: float) -> Breaker:
+        """Let it be probed at once, or when it wants to be: it seems well again."""
+        if self.state != "open" or self.is_due(now):
+            return self
+        return _moved(self, max(now, self.asked_until), self.asked_until)
+
+    def held(self, until: float) -> Breaker:
+        """Let it not be probed before `until`: it is not well yet."""
+        if self.state != "open" or (self.retry_at or 0.0) >= until:
+            return self
+        return _moved(self, until, self.asked_until)
 
     def is_due(self, now: float) -> bool:
         """Would `admit` let a probe through? False while closed."""
@@ -332,4 +351,22 @@ def _cut_off(
         reason=reason,
         opened=opened,
         is_hard=hard,
+        asked_until=now + retry_after_s if retry_after_s is not None else 0.0,
+    )
+
+
+def _moved(
+    breaker: Breaker, retry_at: float | None, asked_until: float | None
+) -> Breaker:
+    """Return an open breaker that is to be probed at another time."""
+    return Breaker(
+        breaker.probe_timeout_s,
+        breaker.rules,
+        "open",
+        breaker.generation,
+        retry_at=retry_at,
+        reason=breaker.reason,
+        opened=breaker.opened,
+        is_hard=breaker.is_hard,
+        asked_until=asked_until or 0.0,
     )

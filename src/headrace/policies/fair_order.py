@@ -1,7 +1,7 @@
 """Start-time fair queueing: in which order members of one circle are served.
 
 Whoever waits has a start tag, the least goes next, and its next tag is later by
-cost / weight. One that comes back starts at the present virtual time: it neither pays
+its cost. One that comes back starts at the present virtual time: it neither pays
 for its absence nor is paid for it.
 Source: Goyal, Vin & Cheng 1996 (SFQ); VTC, arXiv 2401.00588 (correction once the real
 cost is known).
@@ -20,15 +20,14 @@ SLACK = 64
 class Member:
     """One of those who share: its tags, and how many entries of it wait."""
 
-    __slots__ = ("debt", "finish", "key", "live", "start", "turn", "weight")
+    __slots__ = ("debt", "finish", "key", "live", "start", "turn")
 
     def __init__(self, key: str) -> None:
         self.key = key
-        self.weight = 1.0
         self.start = 0.0
         self.finish = 0.0
         self.debt = 0.0
-        """Cost / weight still to be added to its tags."""
+        """Cost still to be added to its tags."""
         self.turn = 0
         """Names its one valid place in the heap of its circle."""
         self.live = 0
@@ -41,7 +40,7 @@ class FairOrder(Generic[M]):
     """Members in the order of their start tags.
 
     Invariant: while two members wait, what they were served differs by at most the sum
-    of their largest costs / weight.
+    of their largest costs.
     """
 
     __slots__ = ("heap", "latest", "sweep_at", "turns", "virtual")
@@ -92,7 +91,7 @@ class FairOrder(Generic[M]):
         is_first = heap[0][1] == member.turn  # else it went out of turn
         if is_first and start > self.virtual:
             self.virtual = start
-        finish = start + cost / member.weight + member.debt
+        finish = start + cost + member.debt
         if finish < start:
             finish = start
         member.finish = finish
@@ -113,9 +112,9 @@ class FairOrder(Generic[M]):
     def charge(self, member: M, delta: float) -> None:
         """Charge `delta` more (or less); it tells from the member's next entry on."""
         if member.live:
-            member.debt += delta / member.weight
+            member.debt += delta
         else:
-            member.finish += delta / member.weight
+            member.finish += delta
 
     def ahead(self) -> Iterator[M]:
         """Yield those who wait in the order of their start tags; changes nothing.

@@ -92,8 +92,8 @@ def is_worth_waiting(slow_s: float, fast_s: float, frees_s: float) -> bool:
         frees_s: expected seconds until this call's turn on one of those.
 
     Source: Lin and Kumar 1984, the slow server problem: a slow server is used only if
-    the queue is long enough. We ask for a factor of 5 besides, since a gate sees only
-    the part of the queue that waits in front of it.
+    the queue is long enough. We ask for a factor of 5 besides, since how long the queue
+    is we know only about.
     """
     return slow_s >= _SLOW_FACTOR * fast_s and frees_s + fast_s < slow_s
 

@@ -140,8 +140,7 @@ class Rank(Generic[T]):
     def ahead(self) -> Iterator[Waiting[T]]:
         """Yield entries in the order in which they would go; aged ones apart."""
         return merged(
-            (tenant.start, tenant.weight, _ahead_of(tenant))
-            for tenant in self.order.ahead()
+            (tenant.start, 1.0, _ahead_of(tenant)) for tenant in self.order.ahead()
         )
 
 

@@ -178,6 +178,14 @@ class RateLimit(msgspec.Struct, frozen=True, gc=False):
             self.last_start,
         )
 
+    def restated(self, now: float, new: RateLimit) -> RateLimit:
+        """Return the limit with the numbers of `new`, which has the same dimensions."""
+        return self.revised(
+            tuple(
+                d.move(now, n.stated) for d, n in zip(self.dims, new.dims, strict=True)
+            )
+        )
+
     def without_refunds(self, now: float) -> RateLimit:
         """Return the limit that keeps what was reserved, in all dimensions."""
         if not self.terms.settles:

@@ -93,7 +93,7 @@ _RULES = MappingProxyType(
         ErrorCode.UNKNOWN_MODEL: _NOT_AGAIN,
         # 402, 429 `insufficient_quota`: the endpoint is of no use to anybody.
         ErrorCode.QUOTA_SPENT: ErrorRule(breaker=Health.EJECT),
-        # Answered, though not with what was asked: the endpoint is well.
+        # Answered, though not with what was asked; of its health see `health_of`.
         ErrorCode.BAD_REPLY: ErrorRule(breaker=Health.OK, limiter=Verdict.OK),
         # The user's function raised: says nothing of others.
         ErrorCode.FUNCTION_FAILED: ErrorRule(retries=True, base_s=0.5),
@@ -156,6 +156,21 @@ def verdict_of(error: CallError) -> ErrorRule:
     if error.retry_after_s is not None and error.code in _ASKED_TO_WAIT:
         return _ASKED_TO_WAIT[error.code]
     return _RULES[error.code]
+
+
+def health_of(error: CallError, *, has_other: bool) -> Health:
+    """Return what `error` says of its endpoint to the breaker.
+
+    Who answers with web pages would take calls for ever, and fast. Alone it is not cut
+    off: then each call fails and says why, instead of waiting.
+
+    Args:
+        error: why a call failed.
+        has_other: is another endpoint well that may take the call?
+    """
+    if error.code is ErrorCode.BAD_REPLY and has_other:
+        return Health.FAIL
+    return verdict_of(error).breaker
 
 
 def decide(  # noqa: PLR0913  what failed, what is allowed, how far it has come

@@ -60,11 +60,8 @@ class HttpProvider:
 
     async def send(self, call: Call, endpoint: Endpoint) -> Reply:
         request: HttpRequest = call.payload
-        key = self._keys(endpoint)
-        place = self._places.get(endpoint.name)
-        if place is None or place.endpoint is not endpoint or place.key != key:
-            place = _Place(endpoint, key, self._dialect)
-            self._places[endpoint.name] = place
+        place = self._place(endpoint)
+        key = place.key
         outgoing = Outgoing(
             request.method,
             place.url(request),
@@ -82,9 +79,32 @@ class HttpProvider:
                 _hide(error, key)
             raise
 
+    async def look(self, endpoint: Endpoint, path: str) -> tuple[int, bytes]:
+        """Ask an endpoint if it is well, with its key; return status and body's start.
+
+        Args:
+            endpoint: whom.
+            path: one of the dialect's `check_paths`.
+
+        Raises:
+            CallError: no answer came.
+            ConfigError: its address, headers or key are refused.
+        """
+        place = self._place(endpoint)
+        incoming = await self._transport.send(place.look(path))
+        return incoming.status, await read_error_body(incoming)
+
     async def close(self) -> None:
         """Close all connections; the provider may be used again afterwards."""
         await self._transport.close()
+
+    def _place(self, endpoint: Endpoint) -> _Place:
+        key = self._keys(endpoint)
+        place = self._places.get(endpoint.name)
+        if place is None or place.endpoint is not endpoint or place.key != key:
+            place = _Place(endpoint, key, self._dialect)
+            self._places[endpoint.name] = place
+        return place
 
     async def _success(self, request: HttpRequest, incoming: Incoming) -> Reply:
         headers = incoming.headers
@@ -165,6 +185,11 @@ class _Place:
             url = URL(join_url(self._base_url, request.path), encoded=True)
             self._urls[key] = url
         return url
+
+    def look(self, path: str) -> Outgoing:
+        """Return the request that sees if the endpoint is well."""
+        url = URL(join_url(self._base_url, path), encoded=True)
+        return Outgoing("GET", url, self._bare.copy(), None, repeatable=True)
 
     def headers(self, request: HttpRequest, call_id: str) -> CIMultiDict[str]:
         base = self._bare if request.body is None else self._with_body

@@ -192,6 +192,7 @@ class MemoryStore:
                 Priority(row.priority),
                 row.tenant,
                 None if row.deadline_at is None else row.deadline_at - now,
+                row.total - row.ended_items,
             )
             for row in rows
         ]

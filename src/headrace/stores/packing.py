@@ -29,6 +29,7 @@ class _Detail(msgspec.Struct, array_like=True, frozen=True):
 
 
 _ENDPOINT: Final = Trace.__struct_fields__.index("endpoint")
+_MODEL: Final = Trace.__struct_fields__.index("model")
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(_Detail).decode
 
@@ -82,6 +83,7 @@ def _detail(outcome: Outcome) -> bytes:
     usage, failure = outcome.usage, outcome.failure
     trace = list(astuple(outcome.trace))
     trace[_ENDPOINT] = text(outcome.trace.endpoint)
+    trace[_MODEL] = text(outcome.trace.model)
     return _encode(
         _Detail(
             trace,

@@ -220,6 +220,7 @@ def flows(d: Flavour) -> Executable:
             jobs.c.priority,
             jobs.c.tenant,
             jobs.c.deadline_at - d.now,
+            jobs.c.total - ENDS,
         )
         .where(
             d.among(jobs.c.route, "routes", Text),

@@ -32,8 +32,8 @@ def flows(routes: Sequence[str]) -> Steps[list[Flow]]:
     """Return the jobs of these routes that have queued items and may run."""
     rows = yield Query(of_jobs.flows, {"routes": list(routes)})
     return [
-        Flow(job, id_, route, Priority(priority), tenant, left_s)
-        for job, id_, route, priority, tenant, left_s in rows
+        Flow(job, id_, route, Priority(priority), tenant, left_s, left)
+        for job, id_, route, priority, tenant, left_s, left in rows
     ]
 
 

@@ -44,6 +44,15 @@ async def a_flow_says_how_long_its_job_may_take(world: World) -> None:
     assert 55 < flow.max_deadline_s <= 60
 
 
+async def a_flow_says_how_many_of_its_items_are_left(world: World) -> None:
+    job = await submit(world.store, 5)
+    epoch = await owner(world.store)
+    lease, *_ = await take(world.store, epoch, job, 2)
+    await world.store.record(epoch, [succeeded(lease)])
+    (flow,) = await world.store.flows(["r"])
+    assert flow.left == 4
+
+
 async def a_job_without_queued_items_is_no_flow(world: World) -> None:
     job = await submit(world.store, 2)
     await take(world.store, await owner(world.store), job)
@@ -231,6 +240,7 @@ async def who_retires_gives_back_what_it_holds(world: World) -> None:
 CHECKS: Final[tuple[Check, ...]] = (
     flows_are_most_urgent_first_then_oldest,
     a_flow_says_how_long_its_job_may_take,
+    a_flow_says_how_many_of_its_items_are_left,
     a_job_without_queued_items_is_no_flow,
     a_lease_takes_the_first_items_and_starts_the_job,
     one_lease_may_take_from_several_jobs,

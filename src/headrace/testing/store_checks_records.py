@@ -23,7 +23,9 @@ from headrace.testing.store_world import (
     take,
 )
 
-TRACE: Final = Trace(2, 3, 0.5, 0.25, 0.125, 1.0, 2.0, 4.0, 0.0625, "east")
+TRACE: Final = Trace(
+    2, 3, 0.5, 0.25, 0.125, 1.0, 2.0, 4.0, 0.0625, "east", model="tiny"
+)
 
 
 async def a_success_comes_back_as_it_was_recorded(world: World) -> None:

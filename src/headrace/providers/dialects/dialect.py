@@ -21,6 +21,15 @@ class Asking(Protocol):
         """Return the word by which a user chooses the dialect."""
         ...
 
+    @property
+    def check_paths(self) -> tuple[str, ...]:
+        """Return what may be asked to see if an endpoint is well, cheapest first.
+
+        Each is a GET that costs nothing and counts against no quota; empty if none is
+        known.
+        """
+        ...
+
     def auth_headers(self, key: str | None) -> tuple[tuple[str, str], ...]:
         """Return the headers that carry the key, and those sent even without one."""
         ...

@@ -19,6 +19,7 @@ class HttpDialect(msgspec.Struct, frozen=True):
 
     name: str = "http"
     token_accounting: TokenAccounting = "reserved"
+    check_paths: tuple[str, ...] = ()
 
     def auth_headers(self, key: str | None) -> tuple[tuple[str, str], ...]:
         return () if key is None else (("Authorization", f"Bearer {key}"),)

@@ -29,6 +29,7 @@ class LlmDialect(msgspec.Struct, frozen=True):
     name: str
     auth: Callable[[str | None], tuple[tuple[str, str], ...]]
     token_accounting: TokenAccounting = "reserved"
+    check_paths: tuple[str, ...] = ()
 
     def auth_headers(self, key: str | None) -> tuple[tuple[str, str], ...]:
         return self.auth(key)
