@@ -30,6 +30,7 @@ HeadraceError
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 
 
@@ -112,6 +113,8 @@ class CallError(HeadraceError):
         self.should_retry = should_retry
         self.dimension = dimension
         self.limit_per_minute = limit_per_minute
+        self.headers: Mapping[str, str] | None = None
+        """Of the provider's answer, where there was one; their names ignore case."""
 
 
 class TransientError(CallError):

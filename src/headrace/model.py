@@ -6,7 +6,7 @@ durations in seconds, `deadline` is on the monotonic clock.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from decimal import Decimal
 from enum import IntEnum, StrEnum
 from typing import Any, Literal
@@ -171,6 +171,8 @@ class Reply(msgspec.Struct):
     status: int | None = None
     request_id: str | None = None
     quotas: tuple[Quota, ...] = ()
+    headers: Mapping[str, str] | None = None
+    """Of an answer over HTTP that was not kept; their names ignore case."""
 
 
 Handler = Callable[[Call], Awaitable[Reply]]

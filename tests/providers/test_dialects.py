@@ -206,10 +206,15 @@ def test_plain_http_repeats_only_what_http_calls_idempotent(
     assert HTTP.repeatable(HttpRequest("/x", method=method)) is may
 
 
+def test_the_models_of_an_api_may_be_read() -> None:
+    assert OPENAI.check(HttpRequest("/v1/models", method="GET")) is None
+
+
 @pytest.mark.parametrize(
     "request_",
     [
-        HttpRequest("/v1/models", method="GET"),
+        HttpRequest("/v1/chat/completions", method="GET"),
+        HttpRequest("/v1/models", method="GET", headers=(("Cookie", "x"),)),
         HttpRequest("v1/chat"),
         HttpRequest("//evil.example/v1"),
         HttpRequest("/v1/../x"),

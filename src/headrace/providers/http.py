@@ -110,7 +110,10 @@ class HttpProvider:
         headers = incoming.headers
         quotas = self._dialect.quotas(headers, self._clock.utc())
         reply = Reply(
-            status=incoming.status, request_id=request_id_of(headers), quotas=quotas
+            status=incoming.status,
+            request_id=request_id_of(headers),
+            quotas=quotas,
+            headers=headers,
         )
         try:
             if self._dialect.streams(request):
@@ -145,7 +148,9 @@ class HttpProvider:
     async def _failure(self, incoming: Incoming) -> CallError:
         body = await read_error_body(incoming)
         now = self._clock.utc()
-        return self._dialect.classify(incoming.status, incoming.headers, body, now)
+        error = self._dialect.classify(incoming.status, incoming.headers, body, now)
+        error.headers = incoming.headers
+        return error
 
 
 class _Place:

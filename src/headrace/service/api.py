@@ -9,8 +9,9 @@ from fastapi import APIRouter, FastAPI
 from headrace.service.core import Service
 from headrace.service.errors import HANDLERS
 from headrace.service.middleware import BodyLimits, RequestIds
+from headrace.service.openai import gateway
 
-OPENAI: tuple[APIRouter, ...] = ()
+OPENAI: tuple[APIRouter, ...] = (gateway.router,)
 """Routers of OpenAI's API, served under `/v1` and without it."""
 
 OWN: tuple[APIRouter, ...] = ()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from fastapi import Request
 
-from headrace.service.principal import LOCAL, Principal
+from headrace.service.errors import ApiError
+from headrace.service.principal import LOCAL, Principal, Scope
 
 
 async def principal(request: Request) -> Principal:
@@ -13,3 +14,17 @@ async def principal(request: Request) -> Principal:
     A service without keys listens on loopback only, and whoever reaches it may do all.
     """
     return LOCAL
+
+
+def demand(who: Principal, scope: Scope) -> None:
+    """Refuse who may not do this.
+
+    Raises:
+        ApiError: 403.
+    """
+    if not who.may(scope):
+        raise ApiError(
+            403,
+            f"this key may not do this; it needs the scope {scope!r}",
+            code="missing_scope",
+        )

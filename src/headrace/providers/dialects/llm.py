@@ -20,11 +20,17 @@ class _Streaming(msgspec.Struct):
     stream: bool | None = None
 
 
+_MODELS = "/v1/models"
+"""The one thing that is read, not asked."""
+
 _decode_streaming = msgspec.json.Decoder(_Streaming).decode
 
 
 class LlmDialect(msgspec.Struct, frozen=True):
-    """Calls of a model: a POST with a JSON object, answered by a JSON object."""
+    """Calls of a model: a POST with a JSON object, answered by a JSON object.
+
+    `GET /v1/models` lists what may be called.
+    """
 
     name: str
     auth: Callable[[str | None], tuple[tuple[str, str], ...]]
@@ -35,6 +41,8 @@ class LlmDialect(msgspec.Struct, frozen=True):
         return self.auth(key)
 
     def check(self, request: HttpRequest) -> str | None:
+        if request.method == "GET" and request.path == _MODELS:
+            return check_headers(request.headers)
         if request.method != "POST":
             return (
                 f"method {request.method!r}: the {self.name} dialect allows only POST"
