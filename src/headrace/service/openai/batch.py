@@ -246,9 +246,7 @@ def cancelled(batch: Batch, results: Results, now: float) -> Batch:
 
 def counts_of(counts: Counts) -> RequestCounts:
     """Return a job's counts as those of a batch."""
-    return RequestCounts(
-        counts.total, counts.succeeded, counts.failed + counts.skipped
-    )
+    return RequestCounts(counts.total, counts.succeeded, counts.failed + counts.skipped)
 
 
 def _with_results(batch: Batch, results: Results) -> Batch:

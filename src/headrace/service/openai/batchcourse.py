@@ -14,6 +14,7 @@ cancelling    cancel the job, wait for its end, write the files ─► cancelled
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 import msgspec
 
@@ -164,10 +165,9 @@ class Course:
         """Let the job run, and say so."""
         job = await self._job_of(batch)
         if job is not None and job.state is JobState.VALIDATING:
-            try:
+            # If it expired or was cancelled just now, its end will tell.
+            with suppress(JobError):
                 await self._store.seal(job.number)
-            except JobError:
-                pass  # it expired or was cancelled just now: its end will tell
         await self._book.change(batch.id, lambda b: steps.begun(b, self._now()))
         self._tools.home.look()
 

@@ -166,6 +166,10 @@ def _problem(bad: BadLine) -> Problem:
         return Problem("invalid_json_line", message, None, bad.line)
     if bad.allowed == _LOST:
         message = f"Missing required parameter: '{bad.field}'."
-        return Problem("missing_required_parameter", message, bad.field.strip(_QUOTE), bad.line)
+        return Problem(
+            "missing_required_parameter", message, bad.field.strip(_QUOTE), bad.line
+        )
     code = _LINE_CODES.get(bad.field, "unknown_parameter")
-    return Problem(code, f"Invalid line: {bad.message}.", bad.field.strip(_QUOTE), bad.line)
+    return Problem(
+        code, f"Invalid line: {bad.message}.", bad.field.strip(_QUOTE), bad.line
+    )

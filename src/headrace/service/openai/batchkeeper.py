@@ -13,7 +13,7 @@ from functools import partial
 
 import msgspec
 
-from headrace.errors import HeadraceError, NotFound, StoreError, WrongState
+from headrace.errors import HeadraceError, NotFound, StoreError
 from headrace.ports.documents import Document
 from headrace.service.openai import batch as steps
 from headrace.service.openai.batch import Batch, RequestCounts, counts_of, window_s
@@ -62,6 +62,10 @@ class Batches:
         self._is_kept = False
 
     # ---- what people ask for
+
+    async def purpose(self, file_id: str, tenant: str | None) -> str | None:
+        """Return what a file is for; None if this tenant has none of that id."""
+        return await self._tools.files.purpose(file_id, tenant)
 
     async def create(self, new: NewBatch, tenant: str) -> Batch:
         """Keep a new batch, and begin with it.
@@ -186,6 +190,8 @@ class Batches:
                 task.cancel()
             await asyncio.wait([keeping, *self._tasks.values()])
             await self._let_go()
+            if not keeping.cancelled():
+                keeping.result()
 
     async def _keep(self) -> None:
         while True:

@@ -27,11 +27,11 @@ async def write_failed_lines(store: Jobs, files: BatchFiles, batch: Batch) -> st
         WrongState: the batch has not ended, or every line has its answer.
         NotFound: its job or its input is not kept any more.
     """
-    job = None if batch.job is None else await store.job(batch.job)
-    if not batch.has_ended or (batch.job is None and not batch.errors):
+    if not batch.has_ended or batch.job is None:
         raise _refused(batch, "an ended batch that ran")
-    if batch.errors or (job is not None and job.counts.succeeded == job.counts.total):
-        raise _refused(batch, "a batch with lines that ran and have no answer")
+    if batch.counts.completed == batch.counts.total:
+        raise _refused(batch, "a batch with lines that have no answer")
+    job = await store.job(batch.job)
     if job is None or await files.purpose(batch.input_file_id, batch.tenant) is None:
         raise NotFound(f"the lines of batch '{batch.id}' are not kept any more")
     unanswered = await _unanswered(store, job)
