@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import ipaddress
 import signal
 import socket
@@ -96,6 +97,9 @@ class Serving:
             await self._clock.sleep(_TICK_S)
         if serving.done():
             await serving
+        # What the start has made stays: no collection need look at it again.
+        gc.collect()
+        gc.freeze()
         host, port = listener.getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host
         sys.stdout.write(f"ready http://{shown}:{port}\n")

@@ -24,6 +24,7 @@ from headrace.jobs import (
 )
 from headrace.model import Outcome
 from headrace.ports.cache import Cache
+from headrace.ports.documents import Documents
 
 
 class Intake(Protocol):
@@ -289,6 +290,10 @@ class Store(Intake, Jobs, Sums, Control, Leases, Records, Notes, Protocol):
 
         It ends with the store, but must be closed before.
         """
+        ...
+
+    def documents(self) -> Documents:
+        """Return the small records kept beside the jobs."""
         ...
 
     async def close(self) -> None:

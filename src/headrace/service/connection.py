@@ -15,9 +15,10 @@ from headrace.service.errors import envelope
 def connection_class(settings: ServeSettings) -> type[asyncio.Protocol]:
     """Return the class of the connections of a server with these settings.
 
-    A connection that sends no whole head within `client_timeout` is closed, as is one
-    with a head above `max_header_bytes` (431); beyond `max_connections` a new one is
-    refused (503). uvicorn itself bounds none of these.
+    A connection that sends no whole head within `client_timeout` is closed (408), as is
+    one with a head above `max_header_bytes` (431), and one that does not read what it
+    is sent for `client_timeout`; beyond `max_connections` a new one is refused (503).
+    uvicorn itself bounds none of these.
     """
 
     class Connection(LimitedConnection):
@@ -36,6 +37,7 @@ class LimitedConnection(HttpToolsProtocol):
         self._head_timer: asyncio.TimerHandle | None = None
         self._head_bytes = 0
         self._in_head = True
+        self._stuck_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -46,7 +48,23 @@ class LimitedConnection(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
+        if self._stuck_timer is not None:
+            self._stuck_timer.cancel()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """The client does not read what has been sent: wait, but not for ever."""
+        super().pause_writing()
+        self._stuck_timer = self.loop.call_later(
+            self.limits.client_timeout, self.transport.abort
+        )
+
+    def resume_writing(self) -> None:
+        """The client reads again."""
+        if self._stuck_timer is not None:
+            self._stuck_timer.cancel()
+            self._stuck_timer = None
+        super().resume_writing()
 
     def data_received(self, data: bytes) -> None:
         if self.transport.is_closing():

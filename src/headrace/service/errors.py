@@ -146,6 +146,12 @@ def queue_full(error: QueueFull) -> ApiError:
     return ApiError(429, str(error), code=str(error.code), headers=headers)
 
 
+def stopping() -> ApiError:
+    """Return the refusal of what a service that stops does no more."""
+    headers = {"retry-after": "1"}
+    return ApiError(503, "the service is stopping", code="stopping", headers=headers)
+
+
 _NO_JSON = "the body is not valid JSON"
 _CODES = {404: "unknown_url", 405: "method_not_allowed", 413: "body_too_large"}
 

@@ -11,14 +11,18 @@ import secrets
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from headrace.config import ServeSettings
-from headrace.service.errors import REQUEST_ID, ApiError, error_response
+from headrace.service.errors import REQUEST_ID, ApiError, error_response, stopping
 
 _UPLOADS = ("/files", "/api/v1/jobs")
 """Paths whose bodies are read as they come, and may be large."""
 
 
 class RequestIds:
-    """Gives each request an id, and tells it in `x-request-id` of the answer."""
+    """Gives each request an id, and tells it in `x-request-id` of the answer.
+
+    A request that is cancelled since the service stops is told so, if it was not
+    answered yet.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -30,13 +34,21 @@ class RequestIds:
         request_id = f"req_{secrets.token_hex(12)}"
         scope[REQUEST_ID] = request_id
         header = (b"x-request-id", request_id.encode())
+        is_answered = False
 
         async def tell(message: Message) -> None:
+            nonlocal is_answered
             if message["type"] == "http.response.start":
+                is_answered = True
                 message["headers"] = [*message.get("headers", ()), header]
             await send(message)
 
-        await self._app(scope, receive, tell)
+        try:
+            await self._app(scope, receive, tell)
+        except asyncio.CancelledError:
+            if is_answered:
+                raise
+            await error_response(stopping())(scope, receive, tell)
 
 
 class BodyLimits:

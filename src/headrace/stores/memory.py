@@ -24,10 +24,11 @@ from headrace.jobs import (
     Trouble,
 )
 from headrace.model import Outcome, Priority
-from headrace.ports import Cache, Pulse
+from headrace.ports import Cache, Documents, Pulse
 from headrace.stores import jobrow
 from headrace.stores.itemstates import UNFINISHED, job_and_seq
 from headrace.stores.jobrow import JobRow, expect, first_row
+from headrace.stores.memory_documents import MemoryDocuments
 from headrace.stores.memory_job import MemoryJob
 from headrace.stores.packing import text
 from headrace.stores.spending import usd_of
@@ -45,6 +46,7 @@ class MemoryStore:
         self._jobs: dict[int, MemoryJob] = {}
         self._expires_at: dict[int, float] = {}
         self._notes: dict[str, tuple[bytes, float]] = {}
+        self._documents = MemoryDocuments()
         self._numbers = count(1)
         self._epochs = count(1)
 
@@ -324,6 +326,9 @@ class MemoryStore:
 
     def cache(self) -> Cache | None:
         return None
+
+    def documents(self) -> Documents:
+        return self._documents
 
     async def close(self) -> None:
         return

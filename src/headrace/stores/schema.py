@@ -8,7 +8,8 @@ notes
 ```
 
 Beside them, without ties to any job: answers kept (`cache_entries`) and who makes one
-that is missing (`cache_leases`).
+that is missing (`cache_leases`); small records of a service (`documents`) and the bytes
+of its files (`file_chunks`, in PostgreSQL).
 
 An item's row is narrow, for it is written three times; payloads and results are
 written once. A change here needs a migration and a new `SCHEMA_VERSION`.
@@ -37,7 +38,7 @@ from sqlalchemy import (
 from headrace.model import ItemState
 from headrace.stores.itemstates import CODE_OF
 
-SCHEMA_VERSION: Final = "0003"
+SCHEMA_VERSION: Final = "0004"
 """The last revision in `migrations/versions`."""
 
 _Key = BigInteger().with_variant(Integer, "sqlite")  # only INTEGER is SQLite's rowid
@@ -196,6 +197,31 @@ cache_leases = Table(
     Column("key", LargeBinary, primary_key=True),
     Column("holder", Text, nullable=False),
     Column("expires_at", Double, nullable=False),
+)
+
+documents = Table(
+    "documents",
+    metadata,
+    Column("number", _Key, primary_key=True, autoincrement=True),
+    Column("kind", Text, nullable=False),
+    Column("id", Text, nullable=False),
+    Column("tenant", Text, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("expires_at", Double),
+    Index("documents_id", "kind", "id", unique=True),
+    Index("documents_page", "kind", "tenant", "number"),
+    Index("documents_expiry", "kind", "expires_at"),
+    sqlite_autoincrement=True,  # numbers order them, so none is used again
+)
+
+file_chunks = Table(
+    "file_chunks",
+    metadata,
+    Column("file", Text, primary_key=True),
+    Column("writing", Text, primary_key=True),
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("data", LargeBinary, nullable=False),
 )
 
 version = Table(

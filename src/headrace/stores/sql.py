@@ -19,7 +19,7 @@ from headrace.jobs import (
     Trouble,
 )
 from headrace.model import Outcome
-from headrace.ports import Cache, Pulse
+from headrace.ports import Cache, Documents, Pulse
 from headrace.stores import (
     jobrow,
     steps_control,
@@ -30,6 +30,7 @@ from headrace.stores import (
     steps_sums,
 )
 from headrace.stores.sqlcache import SqlCache
+from headrace.stores.sqldocuments import SqlDocuments
 from headrace.stores.statement import Steps
 
 T = TypeVar("T")
@@ -206,6 +207,9 @@ class SqlStore:
 
     def cache(self) -> Cache | None:
         return SqlCache(self._backend)
+
+    def documents(self) -> Documents:
+        return SqlDocuments(self._backend)
 
     async def close(self) -> None:
         await self._backend.close()

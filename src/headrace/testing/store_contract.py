@@ -14,6 +14,7 @@ from typing import Final
 
 from headrace.testing import (
     store_checks_control,
+    store_checks_documents,
     store_checks_intake,
     store_checks_leases,
     store_checks_records,
@@ -29,4 +30,5 @@ CHECKS: Final[tuple[Check, ...]] = (
     *store_checks_records.CHECKS,
     *store_checks_control.CHECKS,
     *store_checks_sums.CHECKS,
+    *store_checks_documents.CHECKS,
 )

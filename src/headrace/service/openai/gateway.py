@@ -12,8 +12,9 @@ from headrace.errors import CallError, QueueFull, Rejected
 from headrace.model import Priority, Reply
 from headrace.service.auth import demand, principal
 from headrace.service.core import ROUTE, Service
+from headrace.service.directroute import DirectRoute
 from headrace.service.documenting import refusals
-from headrace.service.errors import ApiError
+from headrace.service.errors import ApiError, stopping
 from headrace.service.openai.answering import (
     StreamedAnswer,
     as_api_error,
@@ -30,7 +31,7 @@ from headrace.wire import HttpRequest
 _CLIENT_GONE = 499
 """As nginx says it; nobody reads it."""
 
-router = APIRouter(tags=["gateway"])
+router = APIRouter(tags=["gateway"], route_class=DirectRoute)
 Who = Annotated[Principal, Depends(principal)]
 
 
@@ -118,12 +119,7 @@ async def _ask(
     except Rejected as error:
         raise rejected(error) from error
     except Drained:
-        raise ApiError(
-            503,
-            "the service is stopping",
-            code="stopping",
-            headers={"retry-after": "1"},
-        ) from None
+        raise stopping() from None
 
 
 async def _models(request: Request, who: Principal) -> dict[str, Any]:
