@@ -70,6 +70,7 @@ class KeptFiles:
         data = self.bytes[id]
         for start in range(0, len(data), self._piece):
             self.before_piece()
+            await asyncio.sleep(0)
             yield data[start : start + self._piece]
 
     async def put(self, new: NewFile, chunks: AsyncIterable[bytes]) -> None:
