@@ -8,13 +8,10 @@ from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from msgspec.structs import replace
-
 from headrace.clock import Clock
 from headrace.errors import NotFound
 from headrace.jobs import Finished, Job, Leased
 from headrace.ports import Store
-from headrace.ports.documents import Document
 from headrace.service.openai.batch import BATCH_ENDS, Batch, BatchState
 from headrace.service.openai.batchbook import BatchBook
 from headrace.service.openai.batchcourse import CourseTools
@@ -85,69 +82,6 @@ class KeptFiles:
         return [json.loads(line) for line in data.splitlines()]
 
 
-class MemoryDocuments:
-    """Documents in memory."""
-
-    def __init__(self) -> None:
-        self._kept: dict[tuple[str, str], Document] = {}
-        self._number = 0
-
-    async def insert(
-        self,
-        kind: str,
-        id: str,
-        body: bytes,
-        tenant: str = "",
-        expires_at: float | None = None,
-    ) -> Document | None:
-        if (kind, id) in self._kept:
-            return None
-        self._number += 1
-        new = Document(kind, id, tenant, self._number, 1, body, expires_at)
-        self._kept[kind, id] = new
-        return new
-
-    async def document(self, kind: str, id: str) -> Document | None:
-        return self._kept.get((kind, id))
-
-    async def replace(
-        self, old: Document, body: bytes, expires_at: float | None = None
-    ) -> Document | None:
-        now = self._kept.get((old.kind, old.id))
-        if now is None or now.version != old.version:
-            return None
-        new = replace(now, version=now.version + 1, body=body, expires_at=expires_at)
-        self._kept[old.kind, old.id] = new
-        return new
-
-    async def delete(self, kind: str, id: str) -> bool:
-        return self._kept.pop((kind, id), None) is not None
-
-    async def documents(
-        self,
-        kind: str,
-        tenant: str | None = None,
-        after: int | None = None,
-        limit: int = 100,
-        *,
-        oldest_first: bool = False,
-    ) -> list[Document]:
-        found = [
-            d
-            for d in self._kept.values()
-            if d.kind == kind and tenant in (None, d.tenant)
-        ]
-        found.sort(key=lambda d: d.number, reverse=not oldest_first)
-        if after is not None:
-            found = [d for d in found if (d.number > after) is oldest_first]
-            found = [d for d in found if d.number != after]
-        return found[:limit]
-
-    async def expired(self, kind: str, now: float, limit: int = 100) -> list[Document]:
-        found = [d for d in self._kept.values() if d.kind == kind]
-        return [d for d in found if d.expires_at and d.expires_at <= now][:limit]
-
-
 class Home:
     """A store that nobody serves."""
 
@@ -168,14 +102,13 @@ class Bench:
     def __init__(self, limits: InputLimits = InputLimits(), piece: int = 2**20) -> None:
         self.clock = VirtualClock()
         self.store = MemoryStore(self.clock)
-        self.documents = MemoryDocuments()
         self.files = KeptFiles(piece)
         self.limits = limits
         self.batches = self.another()
 
     def another(self) -> Batches:
         """Return the batches as another process sees them."""
-        book = BatchBook(self.documents)
+        book = BatchBook(self.store)
         home = Home(self.store, self.clock)
         tools = CourseTools(home, book, self.files, self.clock, "openai", self.limits)
         return Batches(tools)
