@@ -1,7 +1,8 @@
 """Every example that the documents mark with `<!-- run … -->` runs as it stands.
 
-The blocks of a document run in order in one folder. `headrace provider … --port N &` is
-started by the test on a free port, and N stands for that port from there on.
+The blocks of a document run in order in one folder. `headrace provider … --port N &` and
+`headrace serve … --port N &` are started by the test on a free port, and N stands for
+that port from there on.
 
     <!-- run -->                the block runs; each command ends with 0
     <!-- run, exit 3 -->        its last command ends with 3
@@ -31,7 +32,7 @@ BLOCK = re.compile(
     r"^<!-- (?P<mark>(?:run|keep)\b[^>]*) -->\n+```(?P<language>\w*)\n(?P<text>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
-SERVER = re.compile(r"headrace provider .*&$")
+SERVER = re.compile(r"headrace (?:provider|serve) .*&$")
 HERE_DOCUMENT = re.compile(r"<<'(\w+)'")
 VARYING = re.compile(r"\(mean |^held by|^latency")
 """Lines whose very words depend on how busy the machine is."""
@@ -130,7 +131,7 @@ class Place:
         return done.stdout
 
     def _serve(self, command: str) -> None:
-        words = shlex.split(command.removesuffix("&"))
+        words = shlex.split(self._changed(command.removesuffix("&")))
         at = words.index("--port")
         named, words[at + 1] = words[at + 1], "0"
         server = subprocess.Popen(
@@ -144,8 +145,9 @@ class Place:
         self._stack.callback(server.terminate)
         assert server.stdout is not None
         self._stack.callback(server.stdout.close)
-        word, port = server.stdout.readline().split()
+        word, where = server.stdout.readline().split()
         assert word == "ready"
+        port = where.rpartition(":")[2]
         self._changes[f"127.0.0.1:{named}"] = f"127.0.0.1:{port}"
 
     def _changed(self, text: str) -> str:

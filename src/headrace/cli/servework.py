@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import ipaddress
 import signal
 import socket
 import sys
@@ -23,6 +22,7 @@ from headrace.model import Endpoint
 from headrace.service.api import make_app
 from headrace.service.connection import connection_class
 from headrace.service.core import Service, open_service, served_route
+from headrace.service.loopback import is_loopback
 
 _KEEP_ALIVE_S = 75
 """Seconds that an idle connection is kept: longer than load balancers keep theirs."""
@@ -170,19 +170,12 @@ async def _check_host(service: Service) -> None:
         ConfigError: another address than loopback, and no keys.
     """
     host = service.settings.host
-    if not _is_loopback(host):
+    if not is_loopback(host):
         raise ConfigError(
             f"--host: given {host!r} without keys, so that whoever reaches it could use "
             "it; allowed 127.0.0.1, ::1 or localhost, or make a key first: "
             "headrace keys create"
         )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 @contextlib.contextmanager

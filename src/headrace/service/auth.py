@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from fastapi import Request
+from starlette.requests import HTTPConnection
 
 from headrace.service.errors import ApiError
+from headrace.service.loopback import refuse_web_pages
 from headrace.service.principal import LOCAL, Principal, Scope
 
 
-async def principal(request: Request) -> Principal:
+async def principal(request: HTTPConnection) -> Principal:
     """Return who asks.
 
     A service without keys listens on loopback only, and whoever reaches it may do all.
+
+    Raises:
+        ApiError: 403, for web pages that try to reach it.
     """
+    refuse_web_pages(request)
     return LOCAL
 
 
