@@ -108,7 +108,7 @@ class Bench:
 
     def another(self) -> Batches:
         """Return the batches as another process sees them."""
-        book = BatchBook(self.store)
+        book = BatchBook(self.store.documents())
         home = Home(self.store, self.clock)
         tools = CourseTools(home, book, self.files, self.clock, "openai", self.limits)
         return Batches(tools)
