@@ -80,7 +80,7 @@ async def reply(tools: DirectTools, call: Call, deadline_s: float | None) -> Rep
             nothing ends a stream that has begun.
 
     Raises:
-        CallError: it failed for good.
+        CallError: it failed for good; `batch_expired` if its time is over.
         Rejected: it was never sent.
     """
     if deadline_s is None:
@@ -92,6 +92,7 @@ async def reply(tools: DirectTools, call: Call, deadline_s: float | None) -> Rep
     except asyncio.CancelledError:
         if not limit.absorbs_cancel():
             raise
-        raise TimedOut(f"not answered within its {deadline_s:g} s") from None
+        late = f"not answered within its {deadline_s:g} s"
+        raise TimedOut(late, code=ErrorCode.EXPIRED) from None
     finally:
         tools.deadlines.stop(limit)

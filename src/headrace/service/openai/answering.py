@@ -13,6 +13,7 @@ from headrace.errors import (
     BadReply,
     BudgetSpent,
     CallError,
+    ErrorCode,
     Interrupted,
     Overloaded,
     Rejected,
@@ -22,7 +23,7 @@ from headrace.errors import (
     Unserved,
 )
 from headrace.model import Reply
-from headrace.service.errors import ApiError, envelope
+from headrace.service.errors import ApiError, envelope, error_response
 from headrace.service.presence import ClientGone, Presence
 
 UPSTREAM_ID = "x-upstream-request-id"
@@ -64,6 +65,8 @@ def call_refused(error: CallError) -> Response:
 
     A provider's own error passes as it came; what is no envelope is put into one.
     """
+    if error.code is ErrorCode.EXPIRED:
+        return error_response(as_api_error(error))
     headers = passed(error.headers, error.request_id)
     headers.pop("content-type", None)
     if isinstance(error, TransientError) and error.status != 429:
@@ -79,6 +82,10 @@ def call_refused(error: CallError) -> Response:
 
 def as_api_error(error: CallError) -> ApiError:
     """Return the same in our own words, where there is no body to pass on."""
+    if error.code is ErrorCode.EXPIRED:  # the client's own limit, so its own error
+        final = {"x-should-retry": "false"}
+        code = str(ErrorCode.TIMED_OUT)
+        return ApiError(408, error.message, code=code, headers=final)
     return ApiError(_status_of(error), error.message, code=str(error.code))
 
 
