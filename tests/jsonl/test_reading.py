@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.errors import InputError
-from headrace.jsonl.reading import Input, Oversized, _Splitter, opened
+from headrace.jsonl.reading import Input, Oversized, Splitter, opened
 
 
 def lines_of(path: Path | str, max_line_bytes: int = 1000) -> list[bytes | Oversized]:
@@ -173,7 +173,7 @@ def test_a_line_that_is_too_long_is_never_in_memory(file: Path) -> None:
 def test_lines_do_not_depend_on_where_blocks_are_cut(
     blocks: list[bytes], max_line_bytes: int
 ) -> None:
-    splitter = _Splitter(max_line_bytes)
+    splitter = Splitter(max_line_bytes)
     found = [line for block in blocks for line in splitter.feed(block)]
     found += splitter.rest()
     whole = b"".join(blocks).split(b"\n")

@@ -43,12 +43,15 @@ class LineRules(msgspec.Struct, frozen=True):
         dialect: `llm` takes only POST with an object as body; `http` takes any method,
             a query, headers and any JSON or none.
         model: fills in for lines that name none; empty = they must.
-        plain_path: where plain `prompt` and `messages` lines go.
+        plain_path: where plain `prompt` and `messages` lines go; empty = nowhere, they
+            are refused.
+        method_required: must each line name its method?
     """
 
     dialect: Literal["llm", "http"] = "llm"
     model: str = ""
     plain_path: str = "/v1/chat/completions"
+    method_required: bool = False
 
 
 def read_carefully(
@@ -61,7 +64,7 @@ def read_carefully(
     """
     fields = fields_of(line)
     _refuse_repeated(line, fields)
-    plain = "prompt" in fields or "messages" in fields
+    plain = rules.plain_path and ("prompt" in fields or "messages" in fields)
     if plain and rules.dialect == "llm" and not fields.keys() & {"url", "body"}:
         return _plain(fields, number, rules)
     known = {"custom_id", "method", "url", "body"}
@@ -73,7 +76,7 @@ def read_carefully(
     custom_id = custom_id_of(fields)
     if rules.dialect == "http":
         return custom_id, _http(fields)
-    return custom_id, _llm(fields, rules.model)
+    return custom_id, _llm(fields, rules)
 
 
 def fields_of(line: bytes) -> dict[str, msgspec.Raw]:
@@ -121,8 +124,9 @@ def refuse_stream(body: bytes) -> None:
         raise Refusal("body.stream", "true", "false, or nothing")
 
 
-def _llm(fields: Fields, model: str) -> HttpRequest:
-    method = _text(fields, "method") if "method" in fields else "POST"
+def _llm(fields: Fields, rules: LineRules) -> HttpRequest:
+    is_named = rules.method_required or "method" in fields
+    method = _text(fields, "method") if is_named else "POST"
     if method != "POST":
         raise Refusal("method", shown(method), '"POST"')
     path = _path(fields, query_allowed=False)
@@ -130,7 +134,7 @@ def _llm(fields: Fields, model: str) -> HttpRequest:
     if not body.startswith(b"{"):
         raise Refusal("body", _kind(body), "an object")
     refuse_stream(body)
-    return HttpRequest(path, with_model(body, model))
+    return HttpRequest(path, with_model(body, rules.model))
 
 
 def _http(fields: Fields) -> HttpRequest:

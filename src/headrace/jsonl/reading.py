@@ -27,9 +27,9 @@ MAX_LINE_BYTES = 16 * 2**20
 
 _BLOCK_BYTES = 2**19  # about 2,000 lines of a small request
 _STEP_BYTES = 2**26  # hashed in a thread between two looks at the event loop
-_BOM = b"\xef\xbb\xbf"
+BOM = b"\xef\xbb\xbf"
 _GZIP = b"\x1f\x8b"
-_WIDE = (b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")
+WIDE = (b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")
 
 
 class Oversized(msgspec.Struct, frozen=True):
@@ -69,7 +69,7 @@ class Input(msgspec.Struct, frozen=True):
                 changed since it was opened.
         """
         self.file.seek(0)
-        splitter = _Splitter(max_line_bytes)
+        splitter = Splitter(max_line_bytes)
         number = 1
         try:
             for data in self._text():
@@ -94,14 +94,14 @@ class Input(msgspec.Struct, frozen=True):
                 unpacked = stack.enter_context(gzip.GzipFile(fileobj=source, mode="rb"))
                 source = cast("BinaryIO", unpacked)
             head = source.read(_BLOCK_BYTES)
-            if head.startswith(_WIDE):
+            if head.startswith(WIDE):
                 raise InputError(f"{self.name}: is UTF-16 or UTF-32, allowed is UTF-8")
-            yield head.removeprefix(_BOM)
+            yield head.removeprefix(BOM)
             while data := source.read(_BLOCK_BYTES):
                 yield data
 
 
-class _Splitter:
+class Splitter:
     """Cuts blocks into lines; of a line that is too long it keeps only the length."""
 
     def __init__(self, max_line_bytes: int) -> None:

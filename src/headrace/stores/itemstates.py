@@ -43,7 +43,7 @@ UNRUN: Final = {
     ),
     ItemState.EXPIRED: (
         ErrorCode.EXPIRED,
-        "The job's deadline passed before this item was answered.",
+        "This request could not be executed before the completion window expired.",
     ),
     ItemState.SKIPPED: (
         ErrorCode.SKIPPED,
