@@ -10,6 +10,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from headrace.service.openai.asking import deadline_of
 from service_building import asking, with_client
 from upstreams import Answer, Asked, Upstream, upstream
 
@@ -186,14 +187,31 @@ def test_an_unknown_priority_is_refused() -> None:
 
 @pytest.mark.parametrize("seconds", ["0", "-1", "nan", "soon"])
 def test_a_time_limit_that_is_none_is_refused(seconds: str) -> None:
-    given = {"json": CHAT, "headers": {"x-stainless-read-timeout": seconds}}
+    given = {"json": CHAT, "headers": {"x-request-timeout": seconds}}
     assert refused(**given) == (400, "invalid_timeout")
 
 
+DEADLINES = [
+    ({}, 600),
+    ({"x-stainless-read-timeout": "2.5"}, 2.5),
+    ({"x-stainless-timeout": "5"}, 6),
+    ({"x-stainless-timeout": "0"}, 1),
+    ({"x-stainless-read-timeout": "None"}, 600),
+    ({"x-stainless-read-timeout": "-1", "x-stainless-timeout": "3"}, 4),
+    ({"x-stainless-read-timeout": "2", "x-request-timeout": "9"}, 9),
+    ({"x-request-timeout": "inf"}, 86_400),
+]
+
+
+@pytest.mark.parametrize(("headers", "seconds"), DEADLINES)
+def test_the_time_limit_is_what_the_client_says(
+    headers: dict[str, str], seconds: float
+) -> None:
+    assert deadline_of(headers, 600.0) == seconds
+
+
 @pytest.mark.live
-@pytest.mark.parametrize(
-    "header", ["x-stainless-read-timeout", "x-stainless-timeout", "x-request-timeout"]
-)
+@pytest.mark.parametrize("header", ["x-stainless-read-timeout", "x-request-timeout"])
 def test_a_call_ends_when_its_client_waits_no_longer(header: str) -> None:
     async def hang(request: Asked) -> None:
         await asyncio.Event().wait()

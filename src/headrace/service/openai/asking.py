@@ -12,7 +12,9 @@ from headrace.model import Priority
 from headrace.service.errors import ApiError
 
 PRIORITY = "x-headrace-priority"
-DEADLINES = ("x-request-timeout", "x-stainless-read-timeout", "x-stainless-timeout")
+_OWN = "x-request-timeout"
+_NODES = "x-stainless-timeout"
+DEADLINES = (_OWN, "x-stainless-read-timeout", _NODES)
 """Seconds that a client waits: by its own word, from Python, from Node."""
 _MOST_S = 86_400.0
 
@@ -70,23 +72,32 @@ def priority_of(headers: Mapping[str, str]) -> Priority:
 def deadline_of(headers: Mapping[str, str], default_s: float) -> float:
     """Return how many seconds from now an answer is of no more use to the client.
 
+    What the official clients say by themselves never makes a call fail.
+
     Raises:
-        ApiError: a number of seconds that is none.
+        ApiError: `x-request-timeout` is no number of seconds.
     """
     for name in DEADLINES:
         text = headers.get(name)
         if text is None:
             continue
-        try:
-            seconds = float(text)
-        except ValueError:
-            seconds = math.nan
-        if not seconds > 0:
+        seconds = _seconds(text)
+        if name == _NODES and seconds >= 0:
+            seconds += 1  # whole seconds, rounded down: 0 for half a second
+        if seconds > 0:
+            return min(seconds, _MOST_S)
+        if name == _OWN:
             raise ApiError(
                 400,
                 f"{name}: given {text[:40]!r}, allowed seconds above 0",
                 code="invalid_timeout",
                 param=name,
             )
-        return min(seconds, _MOST_S)
     return default_s
+
+
+def _seconds(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
