@@ -9,8 +9,14 @@ from headrace import durable
 from headrace.clock import Clock
 from headrace.config import ServeSettings
 from headrace.durable import Headrace
+from headrace.files.opening import open_files
 from headrace.model import Endpoint, Retry
+from headrace.ports import Files
 from headrace.routes import HttpRoute, Keys
+from headrace.service.openai.batchbook import BatchBook
+from headrace.service.openai.batchcourse import CourseTools
+from headrace.service.openai.batchkeeper import Batches
+from headrace.service.openai.keptbatchfiles import KeptBatchFiles
 from headrace.terms import CacheRules, Hedge
 
 ROUTE = "openai"
@@ -24,12 +30,17 @@ class Service:
         home: the store, and the routes that this process serves.
         settings: as they were at the start.
         clock: time and chance.
+        files: the bytes of files.
     """
 
-    def __init__(self, home: Headrace, settings: ServeSettings, clock: Clock) -> None:
+    def __init__(
+        self, home: Headrace, settings: ServeSettings, clock: Clock, files: Files
+    ) -> None:
         self.home = home
         self.settings = settings
         self.clock = clock
+        self.files = files
+        self.batches = Batches(_batch_tools(home, clock, files))
 
 
 @asynccontextmanager
@@ -55,7 +66,19 @@ async def open_service(
         keys=keys,
     )
     async with home:
-        yield Service(home, settings, clock)
+        files = await open_files(settings.store)
+        service = Service(home, settings, clock, files)
+        try:
+            async with service.batches.kept():
+                yield service
+        finally:
+            await files.close()
+
+
+def _batch_tools(home: Headrace, clock: Clock, files: Files) -> CourseTools:
+    documents = home.store.documents()
+    kept = KeptBatchFiles(documents, files, clock)
+    return CourseTools(home, BatchBook(documents), kept, clock, ROUTE)
 
 
 def served_route(settings: ServeSettings) -> HttpRoute:

@@ -1,0 +1,168 @@
+"""OpenAI's Batch API: `/batches`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
+
+from headrace.errors import NotFound, WrongState
+from headrace.service.auth import demand, principal
+from headrace.service.core import Service
+from headrace.service.documenting import refusals
+from headrace.service.errors import ApiError
+from headrace.service.openai.batch import Batch
+from headrace.service.openai.batchdocs import (
+    ID,
+    BatchObject,
+    BatchPage,
+    BatchRequest,
+)
+from headrace.service.openai.batchkeeper import Batches, NewBatch
+from headrace.service.openai.batchviews import batch_view, list_view
+from headrace.service.principal import Principal
+
+_ID = re.compile(ID)
+_ONE = {"model": BatchObject, "description": "The batch."}
+_PAGE = {"model": BatchPage, "description": "Some batches, newest first."}
+
+
+class OpenAiRoute(APIRoute):
+    """Answers a request of another form with 400 and the field, as OpenAI does."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return the handler, with its refusals in OpenAI's words."""
+        handle = super().get_route_handler()
+
+        async def refusing(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except RequestValidationError as error:
+                raise _invalid(error) from error
+
+        return refusing
+
+
+router = APIRouter(tags=["batches"], route_class=OpenAiRoute)
+Who = Annotated[Principal, Depends(principal)]
+
+
+@router.post("/batches", responses={200: _ONE, **refusals(400, 401, 403, 404)})
+async def create_batch(request: Request, who: Who, body: BatchRequest) -> Response:
+    """Begin a batch of the lines of an uploaded file."""
+    demand(who, "submit")
+    await _expect_input(request, who, body.input_file_id)
+    after = body.output_expires_after
+    new = NewBatch(
+        body.input_file_id,
+        body.endpoint,
+        body.completion_window,
+        body.metadata,
+        body.priority,
+        None if after is None else after.seconds,
+    )
+    return _answer(await _batches(request).create(new, who.tenant))
+
+
+@router.get("/batches", responses={200: _PAGE, **refusals(400, 401, 403, 404)})
+async def list_batches(
+    request: Request,
+    who: Who,
+    after: str | None = None,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+) -> Response:
+    """List batches, newest first; `after` is the id of the one to go on after."""
+    demand(who, "read")
+    if after is not None and not _ID.match(after):
+        raise _no_batch(after, "after")
+    try:
+        found, has_more = await _batches(request).list(who.sees, after, limit)
+    except NotFound:
+        raise _no_batch(after or "", "after") from None
+    return JSONResponse(list_view(found, has_more=has_more))
+
+
+@router.get("/batches/{batch_id}", responses={200: _ONE, **refusals(401, 403, 404)})
+async def retrieve_batch(request: Request, who: Who, batch_id: str) -> Response:
+    """Return a batch, its counts as they are now."""
+    demand(who, "read")
+    return await _one(_batches(request).get, batch_id, who)
+
+
+@router.post(
+    "/batches/{batch_id}/cancel",
+    responses={200: _ONE, **refusals(401, 403, 404, 409)},
+)
+async def cancel_batch(request: Request, who: Who, batch_id: str) -> Response:
+    """Begin to cancel a batch; what has an answer keeps it."""
+    demand(who, "submit")
+    return await _one(_batches(request).cancel, batch_id, who)
+
+
+@router.post(
+    "/batches/{batch_id}/retry",
+    responses={200: _ONE, **refusals(401, 403, 404, 409)},
+)
+async def retry_batch(request: Request, who: Who, batch_id: str) -> Response:
+    """Make a new batch of the lines of an ended one that have no answer."""
+    demand(who, "submit")
+    return await _one(_batches(request).retry, batch_id, who)
+
+
+async def _one(
+    act: Callable[[str, str | None], Awaitable[Batch]], id: str, who: Principal
+) -> Response:
+    """Answer with the batch that an act on one returns."""
+    if not _ID.match(id):
+        raise _no_batch(id, "batch_id")
+    try:
+        return _answer(await act(id, who.sees))
+    except NotFound as error:
+        raise ApiError(404, str(error), param="batch_id") from None
+    except WrongState as error:
+        # The official clients would send a 409 again three times; it cannot help.
+        headers = {"x-should-retry": "false"}
+        raise ApiError(409, str(error), headers=headers) from None
+
+
+async def _expect_input(request: Request, who: Principal, file_id: str) -> None:
+    purpose = None
+    if _ID.match(file_id):
+        purpose = await _batches(request).purpose(file_id, who.tenant)
+    if purpose is None:
+        message = f"No such File object: {file_id[:64]}"
+        raise ApiError(404, message, code="file_not_found", param="input_file_id")
+    if purpose != "batch":
+        message = f"File {file_id} has the purpose '{purpose}'; it must be 'batch'."
+        raise ApiError(400, message, code="invalid_purpose", param="input_file_id")
+
+
+def _batches(request: Request) -> Batches:
+    service: Service = request.app.state.service
+    return service.batches
+
+
+def _answer(batch: Batch) -> JSONResponse:
+    return JSONResponse(batch_view(batch))
+
+
+def _no_batch(id: str, param: str) -> ApiError:
+    return ApiError(404, f"No batch found with id '{id[:64]}'.", param=param)
+
+
+def _invalid(error: RequestValidationError) -> Exception:
+    first: dict[str, Any] = error.errors()[0]
+    _, *path = first["loc"] or ("body",)
+    if first["type"] == "json_invalid":
+        return error  # there is no field to name: everywhere answered alike
+    param = ".".join(str(part) for part in path) or None
+    if first["type"] == "missing":
+        message = f"Missing required parameter: '{param or 'body'}'."
+        return ApiError(400, message, code="missing_required_parameter", param=param)
+    message = f"Invalid value for '{param or 'body'}': {first['msg']}."
+    return ApiError(400, message, code="invalid_value", param=param)
