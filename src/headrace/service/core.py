@@ -17,6 +17,7 @@ from headrace.service.openai.batchbook import BatchBook
 from headrace.service.openai.batchcourse import CourseTools
 from headrace.service.openai.batchkeeper import Batches
 from headrace.service.openai.keptbatchfiles import KeptBatchFiles
+from headrace.service.stream.hub import Hub
 from headrace.terms import CacheRules, Hedge
 
 ROUTE = "openai"
@@ -41,6 +42,7 @@ class Service:
         self.clock = clock
         self.files = files
         self.batches = Batches(_batch_tools(home, clock, files))
+        self.hub = Hub(home, clock)
 
 
 @asynccontextmanager
@@ -69,7 +71,7 @@ async def open_service(
         files = await open_files(settings.store)
         service = Service(home, settings, clock, files)
         try:
-            async with service.batches.kept():
+            async with service.batches.kept(), service.hub.running():
                 yield service
         finally:
             await files.close()
