@@ -77,6 +77,7 @@ def test_what_waits_is_told_before_the_end_of_the_stream() -> None:
     assert second is None
 
 
+@pytest.mark.slow
 def test_a_client_hears_a_snapshot_then_changes_then_the_end() -> None:
     async def main() -> list[Told]:
         steps = Steps(at=50)
@@ -98,6 +99,7 @@ def test_a_client_hears_a_snapshot_then_changes_then_the_end() -> None:
     assert told[-1].id == f"{body(told[-1])['id']}:{versions[-1]}"
 
 
+@pytest.mark.slow
 def test_with_items_each_is_told_once_over_a_reconnection() -> None:
     async def main() -> list[Told]:
         steps = Steps(at=50)
@@ -121,6 +123,7 @@ def test_with_items_each_is_told_once_over_a_reconnection() -> None:
     assert body(told[-1])["counts"]["succeeded"] == 100
 
 
+@pytest.mark.slow
 def test_what_another_process_does_is_heard(tmp_path: Path) -> None:
     async def main() -> str:
         steps = Steps(at=0)
@@ -138,6 +141,7 @@ def test_what_another_process_does_is_heard(tmp_path: Path) -> None:
     assert asyncio.run(main()) == "paused"
 
 
+@pytest.mark.slow
 def test_a_tenant_hears_of_its_own_jobs_only() -> None:
     async def main() -> list[str]:
         steps = Steps()
@@ -163,6 +167,7 @@ def test_a_tenant_hears_of_its_own_jobs_only() -> None:
     assert asyncio.run(main())
 
 
+@pytest.mark.slow
 def test_a_service_that_stops_lets_its_listeners_go() -> None:
     async def main() -> int:
         steps = Steps(at=0)

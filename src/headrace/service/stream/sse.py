@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi.responses import StreamingResponse
 from fastapi.sse import EventSourceResponse, format_sse_event
 
 from headrace.errors import NotFound
@@ -57,7 +58,7 @@ openai = APIRouter(tags=["events"])
 @own.get(
     "/api/v1/jobs/{job_id}/events",
     responses={200: _STREAM, 204: _OVER, **refusals(401, 403, 404, 422)},
-    response_class=EventSourceResponse,
+    response_class=StreamingResponse,
 )
 async def job_events(
     request: Request,
@@ -76,7 +77,7 @@ async def job_events(
 @openai.get(
     "/batches/{batch_id}/events",
     responses={200: _STREAM, 204: _OVER, **refusals(401, 403, 404, 422)},
-    response_class=EventSourceResponse,
+    response_class=StreamingResponse,
 )
 async def batch_events(
     request: Request, who: Who, batch_id: str, last_id: LastId = ""
@@ -90,7 +91,7 @@ async def batch_events(
 @own.get(
     "/api/v1/events",
     responses={200: _STREAM, **refusals(401, 403)},
-    response_class=EventSourceResponse,
+    response_class=StreamingResponse,
 )
 async def all_events(request: Request, who: Who) -> Response:
     """Tell how the recent jobs stand, then the changes of all jobs, without end."""
