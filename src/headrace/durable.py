@@ -147,6 +147,15 @@ class Headrace:
         _, running = await asyncio.wait([self._working], timeout=wait_s)
         return not running
 
+    async def wait_over(self) -> None:
+        """Wait until this process works on its jobs no more.
+
+        Raises:
+            StoreError: it cannot; what is not recorded goes on at the next opening.
+        """
+        if self._working is not None:
+            await asyncio.shield(self._working)
+
     async def _close(self) -> None:
         if self._caching is not None:
             await self._caching.close()

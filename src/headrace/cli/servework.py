@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import uvicorn
 
@@ -83,9 +84,13 @@ class Serving:
                 )
                 server = _Server(config)
                 serving = asyncio.create_task(server.serve([listener]))
-                await self._tell_ready(server, serving, listener)
-                await self._asked.wait()
-                return await self._stop(service, server, serving)
+                try:
+                    await self._tell_ready(server, serving, listener)
+                    await self._wait_asked(service, serving)
+                    return await self._stop(service, server, serving)
+                finally:
+                    server.cut_off()
+                    await asyncio.wait([serving])
 
     def _key_of(self, endpoint: Endpoint) -> str | None:
         return self._own_keys.get(endpoint.key_env or "", self._key)
@@ -105,6 +110,22 @@ class Serving:
         sys.stdout.write(f"ready http://{shown}:{port}\n")
         sys.stdout.flush()
 
+    async def _wait_asked(self, service: Service, serving: asyncio.Task[None]) -> None:
+        """Wait for a signal.
+
+        Raises:
+            StoreError: the store fails for good, so there is nothing to serve.
+        """
+        asked: asyncio.Task[object] = asyncio.create_task(self._asked.wait())
+        engine: asyncio.Task[object] = asyncio.create_task(service.home.wait_over())
+        watched: list[asyncio.Task[Any]] = [asked, engine, serving]
+        await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
+        for task in (engine, serving):
+            if task.done():
+                await task
+        asked.cancel()
+        engine.cancel()
+
     async def _stop(
         self, service: Service, server: _Server, serving: asyncio.Task[None]
     ) -> Exit:
@@ -122,8 +143,6 @@ class Serving:
         hurried.cancel()
         is_clean = ended.done() and ended.result()
         draining.cancel()
-        server.cut_off()
-        await asyncio.wait([serving])
         return Exit.SUCCEEDED if is_clean else Exit.INTERRUPTED
 
     @contextlib.contextmanager
@@ -152,7 +171,7 @@ class _Server(uvicorn.Server):
 
     def cut_off(self) -> None:
         """Wait no longer for requests under way: cancel them."""
-        self.force_exit = True
+        self.should_exit = self.force_exit = True
         for task in list(self.server_state.tasks):
             task.cancel()
 

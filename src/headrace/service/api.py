@@ -31,6 +31,8 @@ def make_app(service: Service) -> FastAPI:
         version=version("headrace"),
         description="OpenAI's API in front of any endpoint: batches, and calls at once.",
         redirect_slashes=False,
+        docs_url=None,  # these pages load code from elsewhere
+        redoc_url=None,
     )
     app.state.service = service
     for router in OPENAI:

@@ -13,6 +13,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from headrace.config import ServeSettings
 from headrace.service.errors import REQUEST_ID, ApiError, error_response, stopping
 
+_SLOWEST_BYTES_PER_S = 65_536
+"""A body that comes faster has longer than `client_timeout`, if it needs it."""
 _UPLOADS = ("/files", "/api/v1/jobs")
 """Paths whose bodies are read as they come, and may be large."""
 
@@ -57,7 +59,7 @@ class BodyLimits:
     Args:
         app: what comes next.
         settings: `max_body_bytes`, `max_file_bytes` for uploads, `client_timeout`: the
-            seconds for a body, of an upload for each piece.
+            seconds for a body (longer while it comes fast), of an upload for each piece.
     """
 
     def __init__(self, app: ASGIApp, settings: ServeSettings) -> None:
@@ -96,7 +98,7 @@ class _Body:
         self._size = 0
         self._timeout_s = timeout_s
         self._each = each
-        self._at: float | None = None
+        self._began_at: float | None = None
         self._is_whole = False
 
     async def receive(self) -> Message:
@@ -113,11 +115,11 @@ class _Body:
         return message
 
     async def _in_time(self) -> Message:
-        now = asyncio.get_running_loop().time()
-        if self._at is None or self._each:
-            self._at = now + self._timeout_s
+        if self._began_at is None or self._each:
+            self._began_at = asyncio.get_running_loop().time()
+        earned_s = 0.0 if self._each else self._size / _SLOWEST_BYTES_PER_S
         try:
-            async with asyncio.timeout_at(self._at):
+            async with asyncio.timeout_at(self._began_at + self._timeout_s + earned_s):
                 return await self._receive()
         except TimeoutError:
             raise ApiError(
