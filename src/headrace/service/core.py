@@ -15,8 +15,10 @@ from headrace.ports import Files
 from headrace.routes import HttpRoute, Keys
 from headrace.service.openai.batchbook import BatchBook
 from headrace.service.openai.batchcourse import CourseTools
+from headrace.service.openai.batchinput import InputLimits
 from headrace.service.openai.batchkeeper import Batches
 from headrace.service.openai.keptbatchfiles import KeptBatchFiles
+from headrace.service.repeats import Repeats
 from headrace.terms import CacheRules, Hedge
 
 ROUTE = "openai"
@@ -40,7 +42,9 @@ class Service:
         self.settings = settings
         self.clock = clock
         self.files = files
-        self.batches = Batches(_batch_tools(home, clock, files))
+        self.repeats = Repeats(home.store.documents(), clock)
+        limits = InputLimits(settings.max_batch_lines, settings.max_line_bytes)
+        self.batches = Batches(_batch_tools(home, clock, files, limits))
 
 
 @asynccontextmanager
@@ -75,10 +79,12 @@ async def open_service(
             await files.close()
 
 
-def _batch_tools(home: Headrace, clock: Clock, files: Files) -> CourseTools:
+def _batch_tools(
+    home: Headrace, clock: Clock, files: Files, limits: InputLimits
+) -> CourseTools:
     documents = home.store.documents()
     kept = KeptBatchFiles(documents, files, clock)
-    return CourseTools(home, BatchBook(documents), kept, clock, ROUTE)
+    return CourseTools(home, BatchBook(documents), kept, clock, ROUTE, limits)
 
 
 def served_route(settings: ServeSettings) -> HttpRoute:

@@ -17,6 +17,7 @@ from headrace.service.core import Service
 from headrace.service.documenting import refusals
 from headrace.service.errors import ApiError
 from headrace.service.openai.batch import Batch
+from headrace.service.openai.batchbook import new_batch_id
 from headrace.service.openai.batchdocs import (
     ID,
     BatchObject,
@@ -26,6 +27,7 @@ from headrace.service.openai.batchdocs import (
 from headrace.service.openai.batchkeeper import Batches, NewBatch
 from headrace.service.openai.batchviews import batch_view, list_view
 from headrace.service.principal import Principal
+from headrace.service.repeats import is_repeat, request_key
 
 _ID = re.compile(ID)
 _ONE = {"model": BatchObject, "description": "The batch."}
@@ -56,7 +58,14 @@ Who = Annotated[Principal, Depends(principal)]
 async def create_batch(request: Request, who: Who, body: BatchRequest) -> Response:
     """Begin a batch of the lines of an uploaded file."""
     demand(who, "submit")
-    await _expect_input(request, who, body.input_file_id)
+    repeats = _service(request).repeats
+    whose = f"{who.key_id}/{who.tenant}"
+    key = request_key(whose, "/batches", await request.body())
+    id = await repeats.former(key) if is_repeat(request.headers) else None
+    if id is None:
+        await _expect_input(request, who, body.input_file_id)
+        id = new_batch_id()
+        await repeats.note(key, id)
     after = body.output_expires_after
     new = NewBatch(
         body.input_file_id,
@@ -66,7 +75,7 @@ async def create_batch(request: Request, who: Who, body: BatchRequest) -> Respon
         body.priority,
         None if after is None else after.seconds,
     )
-    return _answer(await _batches(request).create(new, who.tenant))
+    return _answer(await _batches(request).create(new, who.tenant, id))
 
 
 @router.get("/batches", responses={200: _PAGE, **refusals(400, 401, 403, 404)})
@@ -142,9 +151,13 @@ async def _expect_input(request: Request, who: Principal, file_id: str) -> None:
         raise ApiError(400, message, code="invalid_purpose", param="input_file_id")
 
 
-def _batches(request: Request) -> Batches:
+def _service(request: Request) -> Service:
     service: Service = request.app.state.service
-    return service.batches
+    return service
+
+
+def _batches(request: Request) -> Batches:
+    return _service(request).batches
 
 
 def _answer(batch: Batch) -> JSONResponse:

@@ -67,16 +67,17 @@ class Batches:
         """Return what a file is for; None if this tenant has none of that id."""
         return await self._tools.files.purpose(file_id, tenant)
 
-    async def create(self, new: NewBatch, tenant: str) -> Batch:
-        """Keep a new batch, and begin with it.
+    async def create(self, new: NewBatch, tenant: str, id: str | None = None) -> Batch:
+        """Keep a new batch, and begin with it; one that is there already stays.
 
         Args:
             new: what is asked for.
             tenant: whose it will be.
+            id: from `new_batch_id`, if it was given out before; None makes one.
         """
         now = int(self._clock.utc())
         batch = Batch(
-            new_batch_id(),
+            id or new_batch_id(),
             tenant,
             new.input_file_id,
             new.endpoint,
@@ -88,7 +89,9 @@ class Batches:
             output_expires_after_s=new.output_expires_after_s,
             retry_of=new.retry_of,
         )
-        await self._book.add(batch, self._hold() if self._is_kept else Hold())
+        is_new = await self._book.add(batch, self._hold() if self._is_kept else Hold())
+        if not is_new:
+            return await self.get(batch.id, tenant)
         if self._is_kept:
             self._begin(batch.id)
         return batch
