@@ -227,18 +227,16 @@ class Course:
             await self._store.remove(job.number)
         elif job is not None:
             await self.cancel_job(job)
+            while await self._store.sweep():
+                pass
             results = await self._results(batch, await self._ended_job(batch))
         now = self._now()
         await self._book.change(batch.id, lambda b: steps.cancelled(b, results, now))
 
     async def cancel_job(self, job: Job) -> None:
         """Begin to cancel the job of a batch; one that has ended stays as it is."""
-        try:
+        with suppress(JobError):
             await self._store.cancel(job.number)
-        except JobError:
-            return
-        while await self._store.sweep():
-            pass
 
     async def _results(self, batch: Batch, job: Job | None) -> Results:
         if job is None:  # somebody removed it: what it counted last is all there is
