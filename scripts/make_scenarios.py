@@ -50,9 +50,6 @@ The ranges of these scenarios say what it does now, not what one would wish for:
 - **knee**: where calls only become slower above a level, and steeply, the number of
   calls doubles past it before the first slow call has ended. State `max_in_flight` for
   such a server: **knee_ceiling** shows the same one with 96.
-- **stable_timeouts**: after a cut for timeouts the limit doubles again, so a server that
-  queues until calls time out is overloaded time and again.
-- **failure_bursts**: the breaker of a lone endpoint stays open for longer than the burst.
 - **slope**: a refusal for too quick a rise is taken for a limit per minute, which then
   grows slowly.
 - **shared_quota** and **rate_wrong_headers**: units that a header says others used count

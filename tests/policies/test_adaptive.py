@@ -56,6 +56,31 @@ def test_an_epoch_of_overload_is_answered_by_one_cut():
     assert limit.value == int(RULES.cut * before.value)
 
 
+def test_an_overload_that_goes_on_leaves_no_trace_but_care():
+    limit, now = grown(100), 2.0
+    for _ in range(12):  # everything fails for a while
+        for _ in range(50):
+            limit = ended(limit, Verdict.OVERLOADED, now)
+        now += 1.5
+    assert limit.value <= 3
+    ends = 0
+    while limit.value < int(RULES.cut * 100):
+        limit, ends = ended(limit, Verdict.OK, now), ends + 1
+    assert ends <= 100  # by an answer each up to there
+    for _ in range(4 * 75):
+        limit = ended(limit, Verdict.OK, now)
+    assert 73 <= limit.value <= 75  # by a round each beyond
+
+
+def test_where_the_overload_is_over_it_grows_as_ever():
+    limit = grown(50)
+    for _ in range(5):
+        limit = ended(limit, Verdict.OVERLOADED, 2.0)
+    for _ in range(40 * 60):
+        limit = ended(limit, Verdict.OK, 3.0)
+    assert limit.value == 512
+
+
 def test_one_loss_among_many_answers_is_chance():
     limit = grown(200)
     assert ended(limit, Verdict.OVERLOADED, 2.0).value == limit.value

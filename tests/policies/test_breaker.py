@@ -108,15 +108,29 @@ def test_half_open_lets_one_call_through_at_a_time():
     assert breaker.retry_at == NOW + 5 + breaker.probe_timeout_s
 
 
-def test_two_probes_that_succeed_close_it():
+def test_a_probe_that_succeeds_closes_it():
     breaker = after(opened(), "o", NOW + 5)
-    assert (breaker.state, breaker.retry_at) == ("half_open", None)
-    breaker = after(breaker, "o", NOW + 6)
     assert (breaker.state, breaker.reason, breaker.opened) == ("closed", "", 0)
 
 
 def test_a_probe_that_fails_opens_it_again():
-    assert after(opened(), "of", NOW + 5).state == "open"
+    assert after(opened(), "f", NOW + 5).state == "open"
+
+
+def test_of_many_started_at_once_those_that_fail_at_once_do_not_cut_it_off_alone():
+    breaker = Breaker()
+    for _ in range(36):
+        breaker = breaker.observe(NOW, breaker.generation, "fail", 0.5, None, 63)
+    assert breaker.state == "closed"
+    breaker = breaker.observe(NOW, breaker.generation, "fail", 0.5, None, 63)
+    assert breaker.state == "open"
+
+
+def test_of_many_started_at_once_five_without_a_connection_cut_it_off():
+    breaker = Breaker()
+    for n in range(5):
+        breaker = breaker.observe(NOW, breaker.generation, "gone", 0.5, None, 63 - n)
+    assert breaker.state == "open"
 
 
 @pytest.mark.parametrize("end", ["release", "neutral"])

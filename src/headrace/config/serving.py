@@ -45,6 +45,8 @@ class ServeSettings(msgspec.Struct, frozen=True):
     grace: float = 30.0
     max_body_bytes: int = 32 * 2**20
     max_file_bytes: int | None = None
+    max_batch_lines: int | None = None
+    max_line_bytes: int = 16 * 2**20
     max_header_bytes: int = 64 * 2**10
     max_connections: int = 20_000
     client_timeout: float = 30.0
@@ -86,6 +88,8 @@ SERVE_RULES: Mapping[str, Rule] = {name: RULES[name] for name in _SHARED} | {
     "grace": Rule(Annotated[float, Meta(ge=0, le=86_400)], "seconds, 0 to 86400"),
     "max_body_bytes": Rule(_Bytes, _BYTES),
     "max_file_bytes": Rule(_Bytes, _BYTES),
+    "max_batch_lines": Rule(Annotated[int, Meta(ge=1)], AT_LEAST_1),
+    "max_line_bytes": RULES["max_line_bytes"],
     "max_header_bytes": Rule(_Bytes, _BYTES),
     "max_connections": Rule(Annotated[int, Meta(ge=1)], AT_LEAST_1),
     "client_timeout": Rule(

@@ -177,8 +177,14 @@ class Ticket(msgspec.Struct, eq=False):
         self, site: Site, verdict: str, now: float, wait_s: float | None
     ) -> None:
         before = site.breaker
+        has_choice = self.gate.placement.has_choice
         after = before.observe(
-            now, self.permit, verdict, self.gate.clock.uniform(), wait_s
+            now,
+            self.permit,
+            verdict,
+            self.gate.clock.uniform(),
+            wait_s,
+            0 if has_choice else site.in_flight - 1,
         )
         if (
             after.state != before.state == "closed"

@@ -8,7 +8,8 @@
 ```
 
 A refusal takes back one slot, since it says by how much the limit was too high. An
-overload does not, and cuts by 0.7, once an epoch. Growth is paid out one slot an end, so
+overload does not, and cuts by 0.7, once an epoch; then the limit *recovers*: by an end
+each up to 0.7 of where the overload began, by a round each beyond that. Growth is paid out one slot an end, so
 it doubles in each call's duration, and what it overshoots is what starts while the
 first refusal is on its way.
 
@@ -41,6 +42,7 @@ class Phase(IntEnum):
     GROWING = 0
     HOLDING = 1
     PROBING = 2
+    RECOVERING = 3
 
 
 class Rules(msgspec.Struct, frozen=True, gc=False):
@@ -65,6 +67,8 @@ class Rules(msgspec.Struct, frozen=True, gc=False):
     """Below, each end lets so many in: a start of 2 then costs no time against one of
     8, and a server that takes one call refuses one, not seven."""
     cut: float = 0.7
+    beyond_crest: int = 4
+    """So many slots above the last overload it is not there any more."""
     least_losses: int = 2
     loss_share: float = 0.1
     """Fewer losses among the calls of a round are chance, not overload."""
@@ -88,6 +92,10 @@ class Course(msgspec.Struct, frozen=True, gc=False):
     """When the present phase began."""
     cut_at: float = -math.inf
     """When the last epoch of overload began."""
+    crest: int = 0
+    """Slots when the last overload began."""
+    cut_ends: int = 0
+    """Ends at the last cut."""
     losses: int = 0
     lost_from: int = 0
     """Ends at which the first of the losses was met."""
@@ -155,15 +163,37 @@ class Adaptive(msgspec.Struct, frozen=True, gc=False):
         if sample.in_flight < value or value >= course.ceiling:
             return Adaptive(value, course, ends, guard)
         if course.phase is Phase.GROWING:
-            if guard is not None and not guard.allows(value):
-                return Adaptive(value, course, ends, guard)
-            more = RULES.hasty_more if value < RULES.hasty_below else 1
-            if not course.reason:
-                course = _turned(course, reason="all slots were used")
-            value = min(value + more, course.ceiling)
-        elif ends >= course.due:
+            return self._grown(ends, guard)
+        if course.phase is Phase.RECOVERING:
+            return self._recovered(ends, guard)
+        if ends >= course.due:
             return self._due(sample, ends, guard)
         return Adaptive(value, course, ends, guard)
+
+    def _grown(self, ends: int, guard: LatencyGuard | None) -> Adaptive:
+        """Let one more in, or three."""
+        course, value = self.course, self.value
+        if guard is not None and not guard.allows(value):
+            return Adaptive(value, course, ends, guard)
+        more = RULES.hasty_more if value < RULES.hasty_below else 1
+        if not course.reason:
+            course = _turned(course, reason="all slots were used")
+        return Adaptive(min(value + more, course.ceiling), course, ends, guard)
+
+    def _recovered(self, ends: int, guard: LatencyGuard | None) -> Adaptive:
+        """Go up after an overload: quickly at first, then with care."""
+        course, value = self.course, self.value
+        if guard is not None and not guard.allows(value):
+            return Adaptive(value, course, ends, guard)
+        if value < RULES.cut * course.crest:
+            return Adaptive(value + 1, course, ends, guard)
+        if ends < course.due:
+            return Adaptive(value, course, ends, guard)
+        if value < course.crest + RULES.beyond_crest:
+            course = _turned(course, due=ends + value, reason="recovers from overload")
+        else:
+            course = _turned(course, phase=Phase.GROWING, reason="has recovered")
+        return Adaptive(value + 1, course, ends, guard)
 
     def _due(self, sample: Sample, ends: int, guard: LatencyGuard | None) -> Adaptive:
         """Go on to the next phase: hold, then probe, then grow."""
@@ -266,11 +296,20 @@ class Adaptive(msgspec.Struct, frozen=True, gc=False):
             course = _turned(course, losses=losses, lost_from=lost_from)
             return Adaptive(value, course, ends, self.guard)
         now = sample.started_at + sample.duration_s
+        # Of an overload that goes on, all cuts but the first say nothing of the level.
+        is_new = course.crest == 0 or ends - course.cut_ends >= value
         course = _turned(
-            self._held(now, course.hold, f"{losses} calls overloaded it"),
+            course,
+            phase=Phase.RECOVERING,
+            due=ends + value,
+            turned_at=now,
             cut_at=now,
+            cut_ends=ends,
+            crest=value if is_new else course.crest,
             losses=0,
             lost_from=ends,
+            fallen=0,
+            reason=f"{losses} calls overloaded it",
         )
         return Adaptive(max(1, int(RULES.cut * value)), course, ends, self.guard)
 

@@ -4,7 +4,7 @@
            5 failures in a row, or half of >= 10 calls in 30 s; or quota spent
    closed ───────────────────────────────────────────────────────────────► open
      ▲                                                                    │  ▲
-     │ 2 probes succeed                            due: 5 s, doubled each │  │ a probe
+     │ a probe succeeds                            due: 5 s, doubled each │  │ a probe
      └───────────────────────────── half_open ◄───── time, up to 300 s ───┘  │ fails
                                         └────────────────────────────────────┘
 ```
@@ -52,7 +52,6 @@ class BreakerRules(msgspec.Struct, frozen=True, gc=False):
     eject_s: float = 60.0
     """Least pause once no quota is left: that does not come back within seconds."""
     jitter: float = 0.2
-    probes_to_close: int = 2
     hopeless: int = 10
     """So many failures in a row are more than bad luck: no pool needs this one."""
 
@@ -98,7 +97,6 @@ class Breaker(msgspec.Struct, frozen=True, gc=False):
     opened: int = 0
     """Times it was cut off since it was last well."""
     probe_out: bool = False
-    probes_ok: int = 0
     is_hard: bool = False
     """Is it of no use at all while cut off? Otherwise it answers now and then, and a
     pool in need uses it."""
@@ -115,12 +113,12 @@ class Breaker(msgspec.Struct, frozen=True, gc=False):
         if self.state == "closed":
             return self, self.generation
         if self.state == "half_open" and not self.probe_out:
-            probing = self._probing(self.generation, self.probes_ok, now)
+            probing = self._probing(self.generation, now)
             return probing, probing.generation
         if self.retry_at is not None and now < self.retry_at:
             return self, None
         # Open and due; or half-open and the probe is lost: its result comes too late.
-        probing = self._probing(self.generation + 1, self.probes_ok, now)
+        probing = self._probing(self.generation + 1, now)
         return probing, probing.generation
 
     def observe(
@@ -130,6 +128,7 @@ class Breaker(msgspec.Struct, frozen=True, gc=False):
         verdict: str,
         u: float,
         retry_after_s: float | None = None,
+        flying: int = 0,
     ) -> Breaker:
         """Learn what became of an admitted call.
 
@@ -139,6 +138,8 @@ class Breaker(msgspec.Struct, frozen=True, gc=False):
             verdict: a `Health`.
             u: uniform in [0, 1), spreads the time of the next probe.
             retry_after_s: seconds the provider asked us to wait; a lower bound.
+            flying: calls under way that may yet go well: of many started at once, those
+                that fail at once end first. 0 = cut off rather than wait for them.
         """
         if permit != self.generation:
             return self
@@ -153,9 +154,11 @@ class Breaker(msgspec.Struct, frozen=True, gc=False):
             if failed:
                 hard = is_gone or self.is_hard
                 return _cut_off(self, now, u, retry_after_s, _PROBE_FAILED, hard)
-            return self._probe_succeeded(now)
+            return Breaker(
+                self.probe_timeout_s, self.rules, "closed", self.generation + 1
+            )
         counted = self.counted(now, failed=failed)
-        reason = _sick(counted) if failed else ""
+        reason = _sick(counted, 0 if is_gone else flying) if failed else ""
         if not reason:
             return counted
         hard = is_gone or _is_hopeless(counted)
@@ -236,7 +239,6 @@ class Breaker(msgspec.Struct, frozen=True, gc=False):
             self.generation,
             reason=self.reason,
             opened=self.opened,
-            probes_ok=self.probes_ok,
             is_hard=self.is_hard,
         )
 
@@ -260,7 +262,7 @@ class Breaker(msgspec.Struct, frozen=True, gc=False):
             tally,
         )
 
-    def _probing(self, generation: int, probes_ok: int, now: float) -> Breaker:
+    def _probing(self, generation: int, now: float) -> Breaker:
         return Breaker(
             self.probe_timeout_s,
             self.rules,
@@ -270,24 +272,6 @@ class Breaker(msgspec.Struct, frozen=True, gc=False):
             reason=self.reason,
             opened=self.opened,
             probe_out=True,
-            probes_ok=probes_ok,
-            is_hard=self.is_hard,
-        )
-
-    def _probe_succeeded(self, now: float) -> Breaker:
-        probes_ok = self.probes_ok + 1
-        if probes_ok >= self.rules.probes_to_close:
-            return Breaker(
-                self.probe_timeout_s, self.rules, "closed", self.generation + 1
-            )
-        return Breaker(
-            self.probe_timeout_s,
-            self.rules,
-            "half_open",
-            self.generation,
-            reason=self.reason,
-            opened=self.opened,
-            probes_ok=probes_ok,
             is_hard=self.is_hard,
         )
 
@@ -308,14 +292,15 @@ def _rolled(breaker: Breaker, now: float) -> Tally:
     )
 
 
-def _sick(breaker: Breaker) -> str:
+def _sick(breaker: Breaker, flying: int) -> str:
     """Return why the endpoint is to be cut off, or nothing."""
     rules, tally = breaker.rules, breaker.tally
-    if breaker.consecutive >= rules.consecutive:
+    if breaker.consecutive >= rules.consecutive + rules.failure_ratio * flying:
         return f"{breaker.consecutive} failures in a row"
     calls = breaker.calls + tally.calls
     failures = breaker.failures + tally.failures
-    if calls >= rules.min_calls and failures >= rules.failure_ratio * calls:
+    share = failures / (calls + flying)
+    if calls >= rules.min_calls and share >= rules.failure_ratio:
         window_s = rules.bucket_s * rules.buckets
         return f"{failures} of {calls} calls failed within {window_s:g} s"
     return ""

@@ -12,11 +12,16 @@ from headrace.durable import Headrace
 from headrace.files.opening import open_files
 from headrace.model import Endpoint, Retry
 from headrace.ports import Files
-from headrace.routes import HttpRoute, Keys
+from headrace.routes import HttpRoute
+from headrace.routes import Keys as EndpointKeys
+from headrace.service.keymeter import KeyMeters
+from headrace.service.keys import Keys
 from headrace.service.openai.batchbook import BatchBook
 from headrace.service.openai.batchcourse import CourseTools
+from headrace.service.openai.batchinput import InputLimits
 from headrace.service.openai.batchkeeper import Batches
 from headrace.service.openai.keptbatchfiles import KeptBatchFiles
+from headrace.service.repeats import Repeats
 from headrace.service.stream.hub import Hub
 from headrace.terms import CacheRules, Hedge
 
@@ -41,13 +46,17 @@ class Service:
         self.settings = settings
         self.clock = clock
         self.files = files
-        self.batches = Batches(_batch_tools(home, clock, files))
+        self.keys = Keys(home.store.documents(), clock)
+        self.meters = KeyMeters(clock.monotonic)
+        self.repeats = Repeats(home.store.documents(), clock)
+        limits = InputLimits(settings.max_batch_lines, settings.max_line_bytes)
+        self.batches = Batches(_batch_tools(home, clock, files, limits))
         self.hub = Hub(home, clock)
 
 
 @asynccontextmanager
 async def open_service(
-    settings: ServeSettings, keys: Keys, clock: Clock
+    settings: ServeSettings, keys: EndpointKeys, clock: Clock
 ) -> AsyncIterator[Service]:
     """Open the store and serve its route while the block lasts.
 
@@ -77,10 +86,12 @@ async def open_service(
             await files.close()
 
 
-def _batch_tools(home: Headrace, clock: Clock, files: Files) -> CourseTools:
+def _batch_tools(
+    home: Headrace, clock: Clock, files: Files, limits: InputLimits
+) -> CourseTools:
     documents = home.store.documents()
     kept = KeptBatchFiles(documents, files, clock)
-    return CourseTools(home, BatchBook(documents), kept, clock, ROUTE)
+    return CourseTools(home, BatchBook(documents), kept, clock, ROUTE, limits)
 
 
 def served_route(settings: ServeSettings) -> HttpRoute:

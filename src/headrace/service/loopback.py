@@ -7,6 +7,7 @@ let a name of its own stand for 127.0.0.1 (DNS rebinding), and read what it like
 from __future__ import annotations
 
 import ipaddress
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from starlette.requests import HTTPConnection
@@ -30,17 +31,19 @@ def refuse_web_pages(request: HTTPConnection) -> None:
     """
     host = request.headers.get("host", "localhost")
     origin = request.headers.get("origin")
-    if not is_loopback(_name(host)):
+    if not _names_us(host):
         raise _refusal(f"host: given {host[:80]!r}, allowed an address of this machine")
     if origin is not None and urlsplit(origin).netloc != host:
         raise _refusal(f"origin: given {origin[:80]!r}, allowed that of the service")
 
 
-def _name(host: str) -> str:
+@lru_cache(maxsize=64)
+def _names_us(host: str) -> bool:
+    """Is this `Host` of this machine? Asked for each request, nearly always the same."""
     try:
-        return urlsplit(f"//{host}").hostname or ""
+        return is_loopback(urlsplit(f"//{host}").hostname or "")
     except ValueError:
-        return ""
+        return False
 
 
 def _refusal(message: str) -> ApiError:

@@ -203,3 +203,20 @@ def test_a_limit_out_of_range_is_refused(limit: str) -> None:
 
     answer = asked(main)
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, "limit")
+
+
+def test_a_create_that_is_sent_again_makes_one_batch() -> None:
+    async def main(client: httpx2.AsyncClient, _: Service) -> tuple[str, ...]:
+        again = {"x-stainless-retry-count": "1"}
+        first = await client.post("/v1/batches", json=GOOD)
+        sent_again = await client.post("/batches", json=GOOD, headers=again)
+        other = {**GOOD, "metadata": {"a": "b"}}
+        another = await client.post("/v1/batches", json=other, headers=again)
+        zero = {"x-stainless-retry-count": "0"}
+        equal = await client.post("/v1/batches", json=GOOD, headers=zero)
+        answers = (first, sent_again, another, equal)
+        return tuple(answer.json()["id"] for answer in answers)
+
+    first, sent_again, another, equal = asked(main)
+    assert first == sent_again
+    assert len({first, another, equal}) == 3

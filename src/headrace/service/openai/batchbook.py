@@ -49,11 +49,20 @@ class BatchBook:
     def __init__(self, documents: Documents) -> None:
         self._documents = documents
 
-    async def add(self, batch: Batch, hold: Hold) -> None:
-        """Keep a new batch, held; from now on it will be seen to its end."""
+    async def add(self, batch: Batch, hold: Hold) -> bool:
+        """Keep a new batch, held; from now on it will be seen to its end.
+
+        Returns:
+            False, and nothing is changed, if there is one of that id.
+        """
+        if await self._documents.document(KIND, batch.id) is not None:
+            return False
         # The second one first: a batch without it would never begin.
         await self._documents.insert(OPEN_KIND, batch.id, _encode(hold), batch.tenant)
-        await self._documents.insert(KIND, batch.id, _encode(batch), batch.tenant)
+        made = await self._documents.insert(
+            KIND, batch.id, _encode(batch), batch.tenant
+        )
+        return made is not None
 
     async def find(self, id: str) -> Batch | None:
         """Return a batch; None if there is none."""

@@ -17,6 +17,7 @@ from headrace.service.core import Service
 from headrace.service.documenting import refusals
 from headrace.service.errors import ApiError
 from headrace.service.openai.batch import Batch
+from headrace.service.openai.batchbook import new_batch_id
 from headrace.service.openai.batchdocs import (
     ID,
     BatchObject,
@@ -26,6 +27,7 @@ from headrace.service.openai.batchdocs import (
 from headrace.service.openai.batchkeeper import Batches, NewBatch
 from headrace.service.openai.batchviews import batch_view, list_view
 from headrace.service.principal import Principal
+from headrace.service.repeats import is_repeat, request_key
 
 _ID = re.compile(ID)
 _ONE = {"model": BatchObject, "description": "The batch."}
@@ -56,7 +58,11 @@ Who = Annotated[Principal, Depends(principal)]
 async def create_batch(request: Request, who: Who, body: BatchRequest) -> Response:
     """Begin a batch of the lines of an uploaded file."""
     demand(who, "submit")
-    await _expect_input(request, who, body.input_file_id)
+    key = request_key(_whose(who), "/batches", await request.body())
+    id = await _former(request, key)
+    if id is None:
+        await _expect_input(request, who, body.input_file_id)
+        id = await _new_id(request, key)
     after = body.output_expires_after
     new = NewBatch(
         body.input_file_id,
@@ -66,7 +72,7 @@ async def create_batch(request: Request, who: Who, body: BatchRequest) -> Respon
         body.priority,
         None if after is None else after.seconds,
     )
-    return _answer(await _batches(request).create(new, who.tenant))
+    return _answer(await _batches(request).create(new, who.tenant, id))
 
 
 @router.get("/batches", responses={200: _PAGE, **refusals(400, 401, 403, 404)})
@@ -111,7 +117,17 @@ async def cancel_batch(request: Request, who: Who, batch_id: str) -> Response:
 async def retry_batch(request: Request, who: Who, batch_id: str) -> Response:
     """Make a new batch of the lines of an ended one that have no answer."""
     demand(who, "submit")
-    return await _one(_batches(request).retry, batch_id, who)
+    batches = _batches(request)
+    key = request_key(_whose(who), f"/batches/{batch_id}/retry", b"")
+    former = await _former(request, key)
+
+    async def act(id: str, tenant: str | None) -> Batch:
+        if former is not None and await batches.is_known(former):
+            return await batches.get(former, tenant)
+        new_id = former or await _new_id(request, key)
+        return await batches.retry(id, tenant, new_id)
+
+    return await _one(act, batch_id, who)
 
 
 async def _one(
@@ -130,6 +146,24 @@ async def _one(
         raise ApiError(409, str(error), headers=headers) from None
 
 
+def _whose(who: Principal) -> str:
+    return f"{who.key_id}/{who.tenant}"
+
+
+async def _former(request: Request, key: str) -> str | None:
+    """Return the id that this request was given when it came before, if it did."""
+    if not is_repeat(request.headers):
+        return None
+    return await _service(request).repeats.former(key)
+
+
+async def _new_id(request: Request, key: str) -> str:
+    """Return an id for what this request makes; if it comes again, it gets the same."""
+    id = new_batch_id()
+    await _service(request).repeats.note(key, id)
+    return id
+
+
 async def _expect_input(request: Request, who: Principal, file_id: str) -> None:
     purpose = None
     if _ID.match(file_id):
@@ -142,9 +176,13 @@ async def _expect_input(request: Request, who: Principal, file_id: str) -> None:
         raise ApiError(400, message, code="invalid_purpose", param="input_file_id")
 
 
-def _batches(request: Request) -> Batches:
+def _service(request: Request) -> Service:
     service: Service = request.app.state.service
-    return service.batches
+    return service
+
+
+def _batches(request: Request) -> Batches:
+    return _service(request).batches
 
 
 def _answer(batch: Batch) -> JSONResponse:

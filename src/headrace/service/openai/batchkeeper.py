@@ -67,16 +67,17 @@ class Batches:
         """Return what a file is for; None if this tenant has none of that id."""
         return await self._tools.files.purpose(file_id, tenant)
 
-    async def create(self, new: NewBatch, tenant: str) -> Batch:
-        """Keep a new batch, and begin with it.
+    async def create(self, new: NewBatch, tenant: str, id: str | None = None) -> Batch:
+        """Keep a new batch, and begin with it; one that is there already stays.
 
         Args:
             new: what is asked for.
             tenant: whose it will be.
+            id: from `new_batch_id`, if it was given out before; None makes one.
         """
         now = int(self._clock.utc())
         batch = Batch(
-            new_batch_id(),
+            id or new_batch_id(),
             tenant,
             new.input_file_id,
             new.endpoint,
@@ -88,7 +89,9 @@ class Batches:
             output_expires_after_s=new.output_expires_after_s,
             retry_of=new.retry_of,
         )
-        await self._book.add(batch, self._hold() if self._is_kept else Hold())
+        is_new = await self._book.add(batch, self._hold() if self._is_kept else Hold())
+        if not is_new:
+            return await self.get(batch.id, tenant)
         if self._is_kept:
             self._begin(batch.id)
         return batch
@@ -139,8 +142,19 @@ class Batches:
             await self._course.cancel_job(job)
         return await self._counted(batch)
 
-    async def retry(self, id: str, tenant: str | None) -> Batch:
+    async def is_known(self, id: str) -> bool:
+        """Is there a batch of that id?"""
+        return await self._book.find(id) is not None
+
+    async def retry(
+        self, id: str, tenant: str | None, new_id: str | None = None
+    ) -> Batch:
         """Make a new batch of the lines of an ended one that have no answer.
+
+        Args:
+            id: of the ended one.
+            tenant: who asks; None sees all.
+            new_id: of the new one, if it was given out before; None makes one.
 
         Raises:
             NotFound: this tenant has none of that id; or its lines are gone.
@@ -157,7 +171,7 @@ class Batches:
             old.output_expires_after_s,
             retry_of=old.id,
         )
-        return await self.create(new, old.tenant)
+        return await self.create(new, old.tenant, new_id)
 
     async def _counted(self, batch: Batch) -> Batch:
         """Return the batch with the counts of its job, while it has one at work."""
