@@ -23,6 +23,7 @@ from headrace.clock import Clock, SystemClock
 from headrace.directcalls import DirectCalls
 from headrace.engine.budgeting import StoreLedger
 from headrace.engine.caching import Caching
+from headrace.engine.gate import Gate
 from headrace.engine.pool import Pool
 from headrace.engine.session import Session, SessionTools
 from headrace.engine.shedding import Shedding
@@ -284,6 +285,17 @@ class Headrace:
             ConfigError: this process does not serve the route.
         """
         return self._direct.built(route).pool
+
+    def gates(self) -> Mapping[str, Gate]:
+        """Return who lets the calls of each served route go, to look at."""
+        return {name: built.gate for name, built in self._served.items()}
+
+    def trouble(self) -> str:
+        """Return why this process works on jobs no more; "" while it does."""
+        if self._shutdown.draining.is_set():
+            return "it is stopping"
+        is_over = self._working is not None and self._working.done()
+        return "it has ended" if is_over else ""
 
     async def job(self, ref: str) -> JobHandle:
         """Return the job with that id or name.

@@ -10,6 +10,7 @@ from headrace.service.core import Service
 from headrace.service.errors import HANDLERS
 from headrace.service.middleware import BodyLimits, Endings, RequestIds
 from headrace.service.openai import batches, gateway
+from headrace.service.operations import health, scraping
 from headrace.service.stream import sse, websocket
 
 OPENAI: tuple[APIRouter, ...] = (
@@ -20,7 +21,12 @@ OPENAI: tuple[APIRouter, ...] = (
 )
 """Routers of OpenAI's API, served under `/v1` and without it."""
 
-OWN: tuple[APIRouter, ...] = (sse.own, websocket.own)
+OWN: tuple[APIRouter, ...] = (
+    sse.own,
+    websocket.own,
+    health.router,
+    scraping.router,
+)
 """Routers of Headrace's own API, served as they name themselves."""
 
 
