@@ -9,9 +9,9 @@ from fastapi import APIRouter, FastAPI
 from headrace.service.core import Service
 from headrace.service.errors import HANDLERS
 from headrace.service.middleware import BodyLimits, RequestIds
-from headrace.service.openai import batches, gateway
+from headrace.service.openai import batches, files, gateway
 
-OPENAI: tuple[APIRouter, ...] = (gateway.router, batches.router)
+OPENAI: tuple[APIRouter, ...] = (gateway.router, files.router, batches.router)
 """Routers of OpenAI's API, served under `/v1` and without it."""
 
 OWN: tuple[APIRouter, ...] = ()
