@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from headrace.cli.apikeys import keys
 from headrace.cli.cache import cache
 from headrace.cli.check import check
 from headrace.cli.exits import Exit
@@ -28,6 +29,7 @@ app.command()(check)
 app.add_typer(jobs, name="jobs")
 app.add_typer(cache, name="cache")
 app.command()(serve)
+app.add_typer(keys, name="keys")
 app.command()(migrate)
 app.command()(provider)
 app.command()(simulate)

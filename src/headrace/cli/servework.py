@@ -189,11 +189,11 @@ async def _check_host(service: Service) -> None:
         ConfigError: another address than loopback, and no keys.
     """
     host = service.settings.host
-    if not is_loopback(host):
+    if not is_loopback(host) and not await service.keys.are_any():
         raise ConfigError(
             f"--host: given {host!r} without keys, so that whoever reaches it could use "
             "it; allowed 127.0.0.1, ::1 or localhost, or make a key first: "
-            "headrace keys create"
+            "headrace keys add"
         )
 
 

@@ -8,7 +8,7 @@ from fastapi import APIRouter, FastAPI
 
 from headrace.service.core import Service
 from headrace.service.errors import HANDLERS
-from headrace.service.middleware import BodyLimits, RequestIds
+from headrace.service.middleware import BodyLimits, Endings, RequestIds
 from headrace.service.openai import batches, files, gateway
 
 OPENAI: tuple[APIRouter, ...] = (gateway.router, files.router, batches.router)
@@ -43,6 +43,7 @@ def make_app(service: Service) -> FastAPI:
     for kind, handler in HANDLERS.items():
         app.add_exception_handler(kind, handler)
     # The last added is the first that a request meets.
+    app.add_middleware(Endings)
     app.add_middleware(BodyLimits, settings=service.settings)
     app.add_middleware(RequestIds)
     return app

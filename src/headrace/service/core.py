@@ -12,7 +12,10 @@ from headrace.durable import Headrace
 from headrace.files.opening import open_files
 from headrace.model import Endpoint, Retry
 from headrace.ports import Files
-from headrace.routes import HttpRoute, Keys
+from headrace.routes import HttpRoute
+from headrace.routes import Keys as EndpointKeys
+from headrace.service.keymeter import KeyMeters
+from headrace.service.keys import Keys
 from headrace.service.openai.batchbook import BatchBook
 from headrace.service.openai.batchcourse import CourseTools
 from headrace.service.openai.batchinput import InputLimits
@@ -42,6 +45,8 @@ class Service:
         self.settings = settings
         self.clock = clock
         self.files = files
+        self.keys = Keys(home.store.documents(), clock)
+        self.meters = KeyMeters(clock.monotonic)
         self.repeats = Repeats(home.store.documents(), clock)
         self.filestore = FileStore(home.store.documents(), files, clock)
         limits = InputLimits(settings.max_batch_lines, settings.max_line_bytes)
@@ -50,7 +55,7 @@ class Service:
 
 @asynccontextmanager
 async def open_service(
-    settings: ServeSettings, keys: Keys, clock: Clock
+    settings: ServeSettings, keys: EndpointKeys, clock: Clock
 ) -> AsyncIterator[Service]:
     """Open the store and serve its route while the block lasts.
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections.abc import Callable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -17,6 +18,31 @@ _SLOWEST_BYTES_PER_S = 65_536
 """A body that comes faster has longer than `client_timeout`, if it needs it."""
 _UPLOADS = ("/files", "/api/v1/jobs")
 """Paths whose bodies are read as they come, and may be large."""
+
+
+_ENDINGS = "headrace.endings"
+
+
+def at_end(scope: Scope, ending: Callable[[], None]) -> None:
+    """Have something done once a request is answered to its last byte, or has failed."""
+    endings: list[Callable[[], None]] = scope[_ENDINGS]
+    endings.append(ending)
+
+
+class Endings:
+    """Does what `at_end` was asked for."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        endings: list[Callable[[], None]] = []
+        scope[_ENDINGS] = endings
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            for ending in endings:
+                ending()
 
 
 class RequestIds:

@@ -33,6 +33,8 @@ from headrace.service.openai.batchinput import InputCheck, InputLimits
 from headrace.service.openai.batchresults import write_results
 
 VALIDATED_AT_ONCE = 2
+_LOOK_S = 0.2
+"""How often a validation sees whether it was cancelled."""
 _FIRST_LOOK_S = 0.05
 _LONGEST_LOOK_S = 1.0
 _NOTHING = Results(steps.RequestCounts())
@@ -126,7 +128,7 @@ class Course:
 
     async def _take_in(self, batch: Batch, job: Job) -> InputCheck:
         """Store all sound lines of the input in a job that nobody sees yet."""
-        tools, total = self._tools, 0
+        tools, total, look_at = self._tools, 0, 0.0
         check = InputCheck(batch.endpoint, tools.limits)
         chunks = tools.files.read(batch.input_file_id)
         max_bytes = tools.limits.max_line_bytes
@@ -137,7 +139,9 @@ class Course:
             )
             if check.is_full:
                 break
-            await self._expect_ours(batch)
+            if tools.clock.monotonic() >= look_at:
+                look_at = tools.clock.monotonic() + _LOOK_S
+                await self._expect_ours(batch)
         check.end()
         return check
 
@@ -223,18 +227,16 @@ class Course:
             await self._store.remove(job.number)
         elif job is not None:
             await self.cancel_job(job)
+            while await self._store.sweep():
+                pass
             results = await self._results(batch, await self._ended_job(batch))
         now = self._now()
         await self._book.change(batch.id, lambda b: steps.cancelled(b, results, now))
 
     async def cancel_job(self, job: Job) -> None:
         """Begin to cancel the job of a batch; one that has ended stays as it is."""
-        try:
+        with suppress(JobError):
             await self._store.cancel(job.number)
-        except JobError:
-            return
-        while await self._store.sweep():
-            pass
 
     async def _results(self, batch: Batch, job: Job | None) -> Results:
         if job is None:  # somebody removed it: what it counted last is all there is

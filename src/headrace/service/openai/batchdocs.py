@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 
 from headrace.service.openai.batch import BatchState, window_s
-from headrace.wire import check_path
+from headrace.wire import MAX_PATH_CHARS, check_path
 
 MAX_PAIRS = 16
 MIN_KEPT_S = 3_600
@@ -32,8 +32,18 @@ def _endpoint(value: str) -> str:
     return value
 
 
-Window = Annotated[str, AfterValidator(_window)]
-Path = Annotated[str, AfterValidator(_endpoint)]
+_WINDOWS = {
+    "type": "string",
+    "pattern": "^([1-9][0-9]{0,6}s|[1-9][0-9]{0,4}m|[1-9][0-9]{0,2}h"
+    "|([1-9][0-9]?|[12][0-9][0-9])d)$",
+}
+_PATHS = {
+    "type": "string",
+    "maxLength": MAX_PATH_CHARS,
+    "pattern": r"^(/[A-Za-z0-9_~-]+(\.[A-Za-z0-9_~-]+)*)+/?$",
+}
+Window = Annotated[str, AfterValidator(_window), WithJsonSchema(_WINDOWS)]
+Path = Annotated[str, AfterValidator(_endpoint), WithJsonSchema(_PATHS)]
 Key = Annotated[str, Field(max_length=64)]
 Value = Annotated[str, Field(max_length=512)]
 

@@ -58,14 +58,11 @@ Who = Annotated[Principal, Depends(principal)]
 async def create_batch(request: Request, who: Who, body: BatchRequest) -> Response:
     """Begin a batch of the lines of an uploaded file."""
     demand(who, "submit")
-    repeats = _service(request).repeats
-    whose = f"{who.key_id}/{who.tenant}"
-    key = request_key(whose, "/batches", await request.body())
-    id = await repeats.former(key) if is_repeat(request.headers) else None
+    key = request_key(_whose(who), "/batches", await request.body())
+    id = await _former(request, key)
     if id is None:
         await _expect_input(request, who, body.input_file_id)
-        id = new_batch_id()
-        await repeats.note(key, id)
+        id = await _new_id(request, key)
     after = body.output_expires_after
     new = NewBatch(
         body.input_file_id,
@@ -120,7 +117,17 @@ async def cancel_batch(request: Request, who: Who, batch_id: str) -> Response:
 async def retry_batch(request: Request, who: Who, batch_id: str) -> Response:
     """Make a new batch of the lines of an ended one that have no answer."""
     demand(who, "submit")
-    return await _one(_batches(request).retry, batch_id, who)
+    batches = _batches(request)
+    key = request_key(_whose(who), f"/batches/{batch_id}/retry", b"")
+    former = await _former(request, key)
+
+    async def act(id: str, tenant: str | None) -> Batch:
+        if former is not None and await batches.is_known(former):
+            return await batches.get(former, tenant)
+        new_id = former or await _new_id(request, key)
+        return await batches.retry(id, tenant, new_id)
+
+    return await _one(act, batch_id, who)
 
 
 async def _one(
@@ -137,6 +144,24 @@ async def _one(
         # The official clients would send a 409 again three times; it cannot help.
         headers = {"x-should-retry": "false"}
         raise ApiError(409, str(error), headers=headers) from None
+
+
+def _whose(who: Principal) -> str:
+    return f"{who.key_id}/{who.tenant}"
+
+
+async def _former(request: Request, key: str) -> str | None:
+    """Return the id that this request was given when it came before, if it did."""
+    if not is_repeat(request.headers):
+        return None
+    return await _service(request).repeats.former(key)
+
+
+async def _new_id(request: Request, key: str) -> str:
+    """Return an id for what this request makes; if it comes again, it gets the same."""
+    id = new_batch_id()
+    await _service(request).repeats.note(key, id)
+    return id
 
 
 async def _expect_input(request: Request, who: Principal, file_id: str) -> None:

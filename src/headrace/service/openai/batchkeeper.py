@@ -142,8 +142,19 @@ class Batches:
             await self._course.cancel_job(job)
         return await self._counted(batch)
 
-    async def retry(self, id: str, tenant: str | None) -> Batch:
+    async def is_known(self, id: str) -> bool:
+        """Is there a batch of that id?"""
+        return await self._book.find(id) is not None
+
+    async def retry(
+        self, id: str, tenant: str | None, new_id: str | None = None
+    ) -> Batch:
         """Make a new batch of the lines of an ended one that have no answer.
+
+        Args:
+            id: of the ended one.
+            tenant: who asks; None sees all.
+            new_id: of the new one, if it was given out before; None makes one.
 
         Raises:
             NotFound: this tenant has none of that id; or its lines are gone.
@@ -160,7 +171,7 @@ class Batches:
             old.output_expires_after_s,
             retry_of=old.id,
         )
-        return await self.create(new, old.tenant)
+        return await self.create(new, old.tenant, new_id)
 
     async def _counted(self, batch: Batch) -> Batch:
         """Return the batch with the counts of its job, while it has one at work."""

@@ -10,11 +10,13 @@ from fastapi import APIRouter, Depends, Request, Response
 from headrace.engine.shutdown import Drained
 from headrace.errors import CallError, QueueFull, Rejected
 from headrace.model import Priority, Reply
+from headrace.providers.dialects import dialect_named
 from headrace.service.auth import demand, principal
 from headrace.service.core import ROUTE, Service
 from headrace.service.directroute import DirectRoute
 from headrace.service.documenting import refusals
 from headrace.service.errors import ApiError, stopping
+from headrace.service.middleware import at_end
 from headrace.service.openai.answering import (
     StreamedAnswer,
     as_api_error,
@@ -87,6 +89,7 @@ async def _answer(request: Request, who: Principal, path: str) -> Response:
     priority = priority_of(request.headers)
     deadline_s = deadline_of(request.headers, settings.deadline)
     call = HttpRequest(path, asked)
+    _admit(request, who, call)
     try:
         with Presence(request.receive):
             reply = await _ask(request, who, call, priority, deadline_s)
@@ -97,6 +100,15 @@ async def _answer(request: Request, who: Principal, path: str) -> Response:
     if reply.chunks is not None:
         return StreamedAnswer(reply)
     return whole_answer(reply)
+
+
+def _admit(request: Request, who: Principal, call: HttpRequest) -> None:
+    """Count a call against the limits of its key, until it is answered."""
+    service = _service(request)
+    at_end(request.scope, service.meters.enter(who))
+    if who.limits.tokens_per_minute is not None:
+        _, cost = dialect_named(service.settings.dialect).describe(call)
+        service.meters.take_tokens(who, cost.tokens)
 
 
 async def _ask(

@@ -1,0 +1,197 @@
+"""Keys of the service: made once, shown once, kept only as a digest.
+
+A key is 256 random bits, so its SHA-256 cannot be guessed back; no salt is needed.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+import secrets
+from collections.abc import Sequence
+from hashlib import sha256
+from typing import Final
+
+import msgspec
+
+from headrace.clock import Clock
+from headrace.errors import ConfigError, NotFound
+from headrace.ports import Documents
+from headrace.service.principal import SCOPES, KeyLimits, Principal, Scope
+
+KIND: Final = "key"
+_PREFIX = "hr_"
+_KEY = re.compile(r"hr_[A-Za-z0-9_-]{43}")
+_TENANT = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_ID_CHARS = 16
+_FRESH_S = 1.0
+"""So late at most does a process hear that a key was revoked by another one."""
+_MOST_FRESH = 10_000
+_PAGE = 500
+
+
+class Key(msgspec.Struct, frozen=True):
+    """What is kept of a key.
+
+    Args:
+        id: names it to people; tells nothing of the key.
+        digest: SHA-256 of the key, in hexadecimal digits.
+        tenant: whose it is.
+        scopes: what it may do.
+        name: for people.
+        created_at: UTC seconds.
+        revoked_at: UTC seconds; None = it is good.
+        limits: how much it may ask for.
+    """
+
+    id: str
+    digest: str
+    tenant: str
+    scopes: tuple[Scope, ...]
+    name: str
+    created_at: float
+    revoked_at: float | None = None
+    limits: KeyLimits = KeyLimits()
+
+    @property
+    def principal(self) -> Principal:
+        """Who asks with this key."""
+        return Principal(self.tenant, frozenset(self.scopes), self.id, self.limits)
+
+
+class NewKey(msgspec.Struct, frozen=True):
+    """A key that is wished for.
+
+    Raises:
+        ConfigError: a tenant or scope that cannot be.
+    """
+
+    tenant: str
+    scopes: tuple[Scope, ...] = ("submit", "read")
+    name: str = ""
+    limits: KeyLimits = KeyLimits()
+
+    def __post_init__(self) -> None:
+        if not _TENANT.fullmatch(self.tenant):
+            raise ConfigError(
+                f"--tenant: given {self.tenant[:80]!a}, allowed 1 to 64 of "
+                "A-Z a-z 0-9 . _ -"
+            )
+        unknown = [scope for scope in self.scopes if scope not in SCOPES]
+        if unknown or not self.scopes:
+            given = repr(unknown[0][:80]) if unknown else "nothing"
+            raise ConfigError(
+                f"--scope: given {given}, allowed some of {', '.join(SCOPES)}"
+            )
+        if len(self.name) > 200 or not self.name.isprintable():
+            raise ConfigError("--name: allowed are up to 200 printable characters")
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Key).decode
+
+
+class Keys:
+    """The keys of a store.
+
+    Args:
+        documents: where they are kept.
+        clock: time.
+    """
+
+    def __init__(self, documents: Documents, clock: Clock) -> None:
+        self._documents = documents
+        self._clock = clock
+        self._fresh: dict[str, tuple[float, Key]] = {}
+        self._known_at: float | None = None
+        self._are_any = False
+
+    async def make(self, new: NewKey) -> tuple[str, Key]:
+        """Make a key; return it, this once, and what is kept of it."""
+        while True:
+            text = _PREFIX + secrets.token_urlsafe(32)
+            digest = _digest(text)
+            key = Key(
+                _id(digest),
+                digest,
+                new.tenant,
+                new.scopes,
+                new.name,
+                self._clock.utc(),
+                None,
+                new.limits,
+            )
+            body = _encode(key)
+            if await self._documents.insert(KIND, key.id, body, key.tenant) is not None:
+                self._are_any = True
+                return text, key
+
+    async def list(self) -> Sequence[Key]:
+        """Return all keys, newest first, those revoked as well."""
+        found: list[Key] = []
+        after: int | None = None
+        while page := await self._documents.documents(KIND, None, after, _PAGE):
+            found += [_decode(document.body) for document in page]
+            after = page[-1].number
+        return found
+
+    async def revoke(self, id: str) -> Key:
+        """Let a key be good for nothing more; idempotent.
+
+        It stays listed, so a service that had keys never opens again to everybody.
+
+        Raises:
+            NotFound: there is no key of that id.
+        """
+        while True:
+            document = await self._documents.document(KIND, id)
+            if document is None:
+                raise NotFound(f"no key {id[:80]!a}; `headrace keys list` shows all")
+            key = _decode(document.body)
+            if key.revoked_at is not None:
+                return key
+            gone = msgspec.structs.replace(key, revoked_at=self._clock.utc())
+            if await self._documents.replace(document, _encode(gone)) is not None:
+                self._fresh.pop(id, None)
+                return gone
+
+    async def verify(self, text: str) -> Key | None:
+        """Return the good key that this is; None if it is none."""
+        if not _KEY.fullmatch(text):
+            return None
+        digest = _digest(text)
+        key = await self._look_up(_id(digest))
+        if key is None or key.revoked_at is not None:
+            return None
+        return key if hmac.compare_digest(key.digest, digest) else None
+
+    async def are_any(self) -> bool:
+        """Has a key ever been made? Once it has, nobody may come without."""
+        now = self._clock.monotonic()
+        is_old = self._known_at is None or now - self._known_at >= _FRESH_S
+        if not self._are_any and is_old:
+            self._are_any = bool(await self._documents.documents(KIND, limit=1))
+            self._known_at = now
+        return self._are_any
+
+    async def _look_up(self, id: str) -> Key | None:
+        now = self._clock.monotonic()
+        seen = self._fresh.get(id)
+        if seen is not None and now - seen[0] < _FRESH_S:
+            return seen[1]
+        document = await self._documents.document(KIND, id)
+        if document is None:
+            return None
+        key = _decode(document.body)
+        if len(self._fresh) >= _MOST_FRESH:
+            self._fresh.clear()
+        self._fresh[id] = (now, key)
+        return key
+
+
+def _digest(text: str) -> str:
+    return sha256(text.encode()).hexdigest()
+
+
+def _id(digest: str) -> str:
+    return f"key_{digest[:_ID_CHARS]}"
