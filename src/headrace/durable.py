@@ -18,7 +18,7 @@ from headrace.app import (
     build_http_route,
     open_caching,
 )
-from headrace.changes import LOOK_S, Changes
+from headrace.changes import Changes
 from headrace.clock import Clock, SystemClock
 from headrace.directcalls import DirectCalls
 from headrace.engine.budgeting import StoreLedger
@@ -331,20 +331,14 @@ class Headrace:
             return
         queued = await self.store.queued([job.route])
         if queued > self._max_queued:
-            wait_s = self._wait_s(job.route, queued)
+            now = self._clock.monotonic()
+            wait_s = self._direct.wait_s(job.route, queued, now)
             raise QueueFull(
                 f"route {job.route!r}: {queued} items would wait, allowed are "
                 f"{self._max_queued}; nothing was kept; try again in about "
                 f"{math.ceil(wait_s)} s",
                 wait_s,
             )
-
-    def _wait_s(self, route: str, queued: int) -> float:
-        """Return about how long an item waits behind so many others."""
-        built = self._served.get(route)
-        if built is None or built.gate.shedding is None:
-            return LOOK_S
-        return built.gate.shedding.wait_s(queued, self._clock.monotonic())
 
     # ---- what the session tells
 

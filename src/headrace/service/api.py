@@ -9,12 +9,13 @@ from fastapi import APIRouter, FastAPI
 from headrace.service.core import Service
 from headrace.service.errors import HANDLERS
 from headrace.service.middleware import BodyLimits, Endings, RequestIds
-from headrace.service.openai import batches, gateway
+from headrace.service.openai import batches, files, gateway
 from headrace.service.operations import health, scraping
 from headrace.service.stream import sse, websocket
 
 OPENAI: tuple[APIRouter, ...] = (
     gateway.router,
+    files.router,
     batches.router,
     sse.openai,
     websocket.openai,
