@@ -10,14 +10,13 @@ from prometheus_client.parser import text_string_to_metric_families
 import headrace
 from headrace.clock import SystemClock
 from headrace.errors import StoreError
+from headrace.events import TryFailed
 from headrace.service.api import make_app
 from headrace.service.operations.metrics import MAX_ENDPOINTS, Metrics
 from headrace.service.operations.retention import Retention
 from headrace.service.stream.hub import Hub
-from headrace.events import TryFailed
 from service_building import client_of, opened, with_client
 from stream_building import Steps
-
 
 
 def test_a_service_that_answers_lives() -> None:
