@@ -22,6 +22,7 @@ from headrace.service.openai.batchinput import InputLimits
 from headrace.service.openai.batchkeeper import Batches
 from headrace.service.openai.filestore import FileStore
 from headrace.service.repeats import Repeats
+from headrace.service.stream.hub import Hub
 from headrace.terms import CacheRules, Hedge
 
 ROUTE = "openai"
@@ -51,6 +52,7 @@ class Service:
         self.filestore = FileStore(home.store.documents(), files, clock)
         limits = InputLimits(settings.max_batch_lines, settings.max_line_bytes)
         self.batches = Batches(_batch_tools(home, clock, self.filestore, limits))
+        self.hub = Hub(home, clock)
 
 
 @asynccontextmanager
@@ -79,7 +81,11 @@ async def open_service(
         files = await open_files(settings.store)
         service = Service(home, settings, clock, files)
         try:
-            async with service.filestore.tidied(), service.batches.kept():
+            async with (
+                service.filestore.tidied(),
+                service.batches.kept(),
+                service.hub.running(),
+            ):
                 yield service
         finally:
             await files.close()
