@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import uvicorn
@@ -26,7 +27,7 @@ from headrace.durable import Headrace
 from headrace.files.memory import MemoryFiles
 from headrace.service.api import make_app
 from headrace.service.core import Service
-from measure import REPEATS, median, table
+from measure import REPEATS, median, table, used_cpu_s
 
 ITEMS = int(os.environ.get("BENCH_ITEMS", "100000"))
 LISTENERS = int(os.environ.get("BENCH_LISTENERS", "1000"))
@@ -72,8 +73,17 @@ async def _served(service: Service) -> AsyncIterator[str]:
         await serving
 
 
-async def _once(folder: str, listeners: int) -> tuple[float, int]:
-    """Return items a second, and how many events were sent."""
+class Run(NamedTuple):
+    """What one run came to."""
+
+    per_s: float
+    cpu_us: float
+    """Microseconds of this process's processor for an item."""
+    told: int
+
+
+async def _once(folder: str, listeners: int) -> Run:
+    """Run a job to which so many listen."""
     route = FunctionRoute("nothing", _nothing, limits=Limits(in_flight=100))
     where = str(Path(folder) / f"{time.monotonic_ns()}.db")
     async with headrace.open(where, [route]) as home:
@@ -82,9 +92,7 @@ async def _once(folder: str, listeners: int) -> tuple[float, int]:
             return await _run(home, service, url, listeners)
 
 
-async def _run(
-    home: Headrace, service: Service, url: str, listeners: int
-) -> tuple[float, int]:
+async def _run(home: Headrace, service: Service, url: str, listeners: int) -> Run:
     first = await home.submit([0], "nothing")
     await first.wait()
     new = await home.submit(range(ITEMS), "nothing", metadata={"bench": "events"})
@@ -98,40 +106,40 @@ async def _run(
         while service.hub.listeners < listeners:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
     done = (await new.refresh()).counts.ended
-    start = time.perf_counter()
+    start, cpu_s = time.perf_counter(), used_cpu_s()
     await new.resume()
     await new.wait()
-    took_s = time.perf_counter() - start
+    took_s, cpu_s = time.perf_counter() - start, used_cpu_s() - cpu_s
     told = 0
     if client is not None:
         out, _ = await client.communicate()
         told = int(out)
-    return (ITEMS - done) / took_s, told
+    items = ITEMS - done
+    return Run(items / took_s, 1e6 * cpu_s / items, told)
 
 
 def main() -> None:
     if len(sys.argv) > 1:
         uvloop.run(_listen(sys.argv[1]))
         return
-    alone, heard, told = [], [], []
+    runs: dict[int, list[Run]] = {0: [], LISTENERS: []}
     with tempfile.TemporaryDirectory() as folder:
         for _ in range(REPEATS):
-            alone.append(uvloop.run(_once(folder, 0))[0])
-            rate, events = uvloop.run(_once(folder, LISTENERS))
-            heard.append(rate)
-            told.append(float(events))
-    share = median([b / a for a, b in zip(alone, heard, strict=True)])
+            for listeners, found in runs.items():
+                found.append(uvloop.run(_once(folder, listeners)))
+    first = median([run.cpu_us for run in runs[0]])
     table(
         f"Durable no-op items, {ITEMS:,}, one process; SSE listeners to their job",
-        ["listeners", "items/s", "share", "events sent"],
+        ["listeners", "items/s", "CPU us an item", "share by CPU", "events sent"],
         [
-            ["0", f"{median(alone):,.0f}", "100 %", "0"],
             [
-                f"{LISTENERS:,}",
-                f"{median(heard):,.0f}",
-                f"{100 * share:.0f} %",
-                f"{median(told):,.0f}",
-            ],
+                f"{listeners:,}",
+                f"{median([run.per_s for run in found]):,.0f}",
+                f"{median([run.cpu_us for run in found]):.1f}",
+                f"{100 * first / median([run.cpu_us for run in found]):.0f} %",
+                f"{median([float(run.told) for run in found]):,.0f}",
+            ]
+            for listeners, found in runs.items()
         ],
     )
 

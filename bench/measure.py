@@ -14,13 +14,14 @@ REPEATS = int(os.environ.get("BENCH_REPEATS", "5"))
 
 def timed(work: Callable[[], object]) -> tuple[float, float]:
     """Run `work` once; return seconds on the clock and of this process's processor."""
-    cpu = _cpu_s()
+    cpu = used_cpu_s()
     start = time.perf_counter()
     work()
-    return time.perf_counter() - start, _cpu_s() - cpu
+    return time.perf_counter() - start, used_cpu_s() - cpu
 
 
-def _cpu_s() -> float:
+def used_cpu_s() -> float:
+    """Return the seconds of a processor that this process has used."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     return used.ru_utime + used.ru_stime
 

@@ -32,7 +32,7 @@ from headrace.engine.shedding import Shedding
 from headrace.engine.sitenotes import SiteNotes
 from headrace.engine.vigil import Vigil
 from headrace.errors import ConfigError
-from headrace.events import Event, Listener
+from headrace.events import Listener
 from headrace.jobs import Flow, Leased
 from headrace.model import (
     DEFAULT_IN_FLIGHT,
@@ -46,6 +46,7 @@ from headrace.model import (
 )
 from headrace.policies.balance import balancer_named
 from headrace.ports import Provider, Store
+from headrace.ports.tracing import Tracing
 from headrace.providers.dialects import Dialect, dialect_named
 from headrace.providers.functions.coroutine import CoroutineProvider
 from headrace.providers.functions.process import ProcessProvider
@@ -68,6 +69,7 @@ class RouteTools(msgspec.Struct, frozen=True):
     """Where answers are kept, for routes that ask for it; closed by who made it."""
     ledger: Ledger | None = None
     """Knows what was spent before; None: nothing was."""
+    tracing: Tracing | None = None
 
     def keeping(self, rules: CacheRules | None, key_of: KeyOf) -> Keeping | None:
         """Return how a route keeps its answers; None if it keeps none."""
@@ -179,6 +181,8 @@ def build(
     gate.capacity_moved = crew.follow
     deadlines = Deadlines()
     trying = attempting(gate, provider, deadlines, timeout_s)
+    if tools.tracing is not None:
+        trying = tools.tracing.attempts(trying)
     till = Till(terms.money, endpoints, tools.ledger)
     if terms.money.is_counted:
         trying = stack(trying, budgeting(till))
@@ -186,14 +190,16 @@ def build(
         hedge_tools = HedgeTools(gate, clock, terms.streams)
         trying = stack(trying, hedging(terms.hedge, hedge_tools))
 
+    traced = None if tools.tracing is None else tools.tracing.calls
     limit = limiting(retry.total_s, deadlines, clock)
 
     def around(retry_tools: RetryTools) -> Handler:
         cache = caching(terms.keeping, crew, deadlines, clock)
         tries = retrying(retry, retry_tools)
-        if terms.falling_back is None:
-            return stack(trying, cache, limit, tries)
-        return stack(trying, limit, terms.falling_back, cache, tries)
+        layers = [cache, limit, tries]
+        if terms.falling_back is not None:
+            layers = [limit, terms.falling_back, cache, tries]
+        return stack(trying, *([] if traced is None else [traced]), *layers)
 
     listener = tools.listener
     handler = around(RetryTools(gate, deadlines, clock, crew, listener, tools.vigil))
@@ -391,7 +397,3 @@ def _is_coroutine(function: Callable[[Any], Any]) -> bool:
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
         getattr(function, "__call__", None)  # noqa: B004  an object with async __call__
     )
-
-
-def unheard(event: Event) -> None:
-    """Listen to nothing."""

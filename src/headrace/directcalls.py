@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 from headrace.app import BuiltRoute
 from headrace.changes import LOOK_S
 from headrace.engine.direct import answer, reply
-from headrace.errors import ConfigError
+from headrace.errors import ConfigError, QueueFull
 from headrace.jobs import Flow, Leased
 from headrace.model import Call, Outcome, Priority, Reply
 from headrace.payloads import new_item
@@ -39,12 +40,23 @@ class DirectCalls:
             )
         return built
 
-    def wait_s(self, route: str, queued: int, now: float) -> float:
-        """Return about how many seconds an item waits behind so many others."""
-        built = self._served.get(route)
-        if built is None or built.gate.shedding is None:
-            return LOOK_S
-        return built.gate.shedding.wait_s(queued, now)
+    def refusal(self, route: str, queued: int, most: int, now: float) -> QueueFull:
+        """Return the error that refuses items behind which too many would wait.
+
+        Args:
+            route: whose queue is full.
+            queued: items that would wait.
+            most: that may.
+            now: monotonic seconds.
+        """
+        built, wait_s = self._served.get(route), LOOK_S
+        if built is not None and built.gate.shedding is not None:
+            wait_s = built.gate.shedding.wait_s(queued, now)
+        return QueueFull(
+            f"route {route!r}: {queued} items would wait, allowed are {most}; nothing "
+            f"was kept; try again in about {math.ceil(wait_s)} s",
+            wait_s,
+        )
 
     async def outcome(
         self,

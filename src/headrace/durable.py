@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import os
 from collections.abc import Mapping, Sequence
 from types import TracebackType
@@ -29,13 +28,14 @@ from headrace.engine.session import Session, SessionTools
 from headrace.engine.shedding import Shedding
 from headrace.engine.shutdown import Shutdown
 from headrace.engine.vigil import Vigil
-from headrace.errors import ConfigError, NotFound, QueueFull
+from headrace.errors import ConfigError, NotFound
 from headrace.events import CacheStatistics, Event, JobMoved, TryFailed
 from headrace.jobhandle import JobHandle
 from headrace.jobs import FailurePolicy, Job, NewItem, NewJob
 from headrace.model import Outcome, Priority, Reply
 from headrace.payloads import Payloads, each, new_item
 from headrace.ports import Store
+from headrace.ports.tracing import Tracing
 from headrace.routes import FunctionRoute, HttpRoute, Keys, key_of
 from headrace.stores.opening import open_store
 
@@ -51,6 +51,7 @@ class Options(msgspec.Struct, frozen=True):
     cache_store: str
     max_queued: int | None
     keys: Keys
+    tracing: Tracing | None = None
 
 
 class Headrace:
@@ -92,7 +93,12 @@ class Headrace:
         return self
 
     def _start(self) -> None:
-        tools = RouteTools(self._clock, self._hear, caching=self._caching)
+        tools = RouteTools(
+            self._clock,
+            self._hear,
+            caching=self._caching,
+            tracing=self._options.tracing,
+        )
         vigils: dict[str, Vigil] = {}
         for name, route in self._routes.items():
             if isinstance(route, HttpRoute):
@@ -294,8 +300,8 @@ class Headrace:
         """Return why this process works on jobs no more; "" while it does."""
         if self._shutdown.draining.is_set():
             return "it is stopping"
-        is_over = self._working is not None and self._working.done()
-        return "it has ended" if is_over else ""
+        work = self._working
+        return "it has ended" if work is not None and work.done() else ""
 
     async def job(self, ref: str) -> JobHandle:
         """Return the job with that id or name.
@@ -332,15 +338,7 @@ class Headrace:
         queued = await self.store.queued([job.route])
         if queued > self._max_queued:
             now = self._clock.monotonic()
-            wait_s = self._direct.wait_s(job.route, queued, now)
-            raise QueueFull(
-                f"route {job.route!r}: {queued} items would wait, allowed are "
-                f"{self._max_queued}; nothing was kept; try again in about "
-                f"{math.ceil(wait_s)} s",
-                wait_s,
-            )
-
-    # ---- what the session tells
+            raise self._direct.refusal(job.route, queued, self._max_queued, now)
 
     def _hear(self, event: Event) -> None:
         if isinstance(event, TryFailed):
@@ -369,7 +367,7 @@ class Headrace:
         await self.changes.wait()
 
 
-def open(
+def open(  # noqa: PLR0913  a face: all but two are named options
     where: str | os.PathLike[str] = "headrace.db",
     routes: Sequence[Route] = (),
     *,
@@ -377,6 +375,7 @@ def open(
     max_queued: int | None = None,
     clock: Clock | None = None,
     keys: Keys | None = None,
+    tracing: Tracing | None = None,
 ) -> Headrace:
     """Open a store, and serve routes from it while the block lasts.
 
@@ -389,10 +388,11 @@ def open(
             a submit beyond is refused as a whole. None = any number.
         clock: time and chance.
         keys: gives an endpoint's key; by default the environment does.
+        tracing: makes spans of the calls.
 
     Raises (on entering):
         StoreError: the database cannot be used; says why and what to do.
         ConfigError: a route is refused.
     """
-    options = Options(cache_store, max_queued, keys or key_of)
+    options = Options(cache_store, max_queued, keys or key_of, tracing)
     return Headrace(os.fspath(where), routes, clock or SystemClock(), options)

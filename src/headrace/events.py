@@ -138,3 +138,7 @@ class JobMoved(msgspec.Struct, frozen=True):
 Event = Progress | TryFailed | BreakerMoved | JobMoved
 Listener = Callable[[Event], None]
 """Called in the event loop; must not block; its own error never harms the run."""
+
+
+def unheard(event: Event) -> None:
+    """Listen to nothing."""

@@ -25,7 +25,6 @@ from headrace.app import (
     build,
     function_provider,
     open_caching,
-    unheard,
 )
 from headrace.caches.opening import MEMORY, REDIS
 from headrace.clock import Clock, SystemClock
@@ -35,7 +34,7 @@ from headrace.engine.callkeys import function_key_of, function_name
 from headrace.engine.meter import INTERVAL_S, Meter
 from headrace.engine.runner import Runner, RunTools
 from headrace.errors import ConfigError
-from headrace.events import Progress
+from headrace.events import Progress, unheard
 from headrace.model import (
     DEFAULT_IN_FLIGHT,
     Call,

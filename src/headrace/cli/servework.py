@@ -20,10 +20,12 @@ from headrace.config import ServeSettings
 from headrace.engine.pool import check_pool
 from headrace.errors import ConfigError, OutputError
 from headrace.model import Endpoint
+from headrace.ports.tracing import Tracing
 from headrace.service.api import make_app
 from headrace.service.connection import connection_class
 from headrace.service.core import Service, open_service, served_route
 from headrace.service.loopback import is_loopback
+from headrace.service.operations.tracing import traced
 from headrace.telemetry.logs import logging_to
 
 _KEEP_ALIVE_S = 75
@@ -56,6 +58,7 @@ class Serving:
         check_pool(route.endpoints)
         self._settings = settings
         self._clock = clock
+        self._environ = environ
         self._key = find_key(settings, environ)
         self._own_keys = find_own_keys(settings, environ)
         self._requests = 0
@@ -71,8 +74,8 @@ class Serving:
         settings = self._settings
         with _listening(settings) as listener, self._hearing_signals():
             async with (
-                self._logging(),
-                open_service(settings, self._key_of, self._clock) as service,
+                self._logging() as tracing,
+                open_service(settings, self._key_of, self._clock, tracing) as service,
             ):
                 await _check_host(service)
                 config = uvicorn.Config(
@@ -100,12 +103,15 @@ class Serving:
         return self._own_keys.get(endpoint.key_env or "", self._key)
 
     @contextlib.asynccontextmanager
-    async def _logging(self) -> AsyncIterator[None]:
-        """Write what is logged to stderr, without the keys."""
+    async def _logging(self) -> AsyncIterator[Tracing | None]:
+        """Write what is logged to stderr, without the keys; trace, if asked to."""
         secrets = [key for key in (self._key, *self._own_keys.values()) if key]
         is_json = self._settings.log == "json"
-        with logging_to(sys.stderr, secrets, as_json=is_json):
-            yield
+        with (
+            logging_to(sys.stderr, secrets, as_json=is_json),
+            traced(self._environ, self._settings.dialect) as tracing,
+        ):
+            yield tracing
 
     async def _tell_ready(
         self, server: _Server, serving: asyncio.Task[None], listener: socket.socket

@@ -12,6 +12,7 @@ from headrace.durable import Headrace
 from headrace.files.opening import open_files
 from headrace.model import Endpoint, Retry
 from headrace.ports import Files
+from headrace.ports.tracing import Tracing
 from headrace.routes import HttpRoute
 from headrace.routes import Keys as EndpointKeys
 from headrace.service.keymeter import KeyMeters
@@ -60,7 +61,10 @@ class Service:
 
 @asynccontextmanager
 async def open_service(
-    settings: ServeSettings, keys: EndpointKeys, clock: Clock
+    settings: ServeSettings,
+    keys: EndpointKeys,
+    clock: Clock,
+    tracing: Tracing | None = None,
 ) -> AsyncIterator[Service]:
     """Open the store and serve its route while the block lasts.
 
@@ -68,6 +72,7 @@ async def open_service(
         settings: what to serve.
         keys: gives the key of an endpoint.
         clock: time and chance.
+        tracing: makes spans of the calls.
 
     Raises:
         StoreError: the database cannot be used.
@@ -79,6 +84,7 @@ async def open_service(
         cache_store=settings.cache_store,
         clock=clock,
         keys=keys,
+        tracing=tracing,
     )
     async with home:
         files = await open_files(settings.store)

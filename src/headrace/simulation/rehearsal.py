@@ -7,9 +7,10 @@ import math
 
 import msgspec
 
-from headrace.app import RouteTools, build, unheard
+from headrace.app import RouteTools, build
 from headrace.clock import Clock
 from headrace.errors import CallError, Rejected
+from headrace.events import unheard
 from headrace.model import Call, Cost, Handler, Trace
 from headrace.providers.dialects.openai import OPENAI
 from headrace.simulation.measures import Benchmark, benchmark_of, measure
