@@ -8,13 +8,14 @@ from fastapi import APIRouter, FastAPI
 
 from headrace.service.core import Service
 from headrace.service.errors import HANDLERS
+from headrace.service.jobs import router as jobs
 from headrace.service.middleware import BodyLimits, Endings, RequestIds
 from headrace.service.openai import batches, gateway
 
 OPENAI: tuple[APIRouter, ...] = (gateway.router, batches.router)
 """Routers of OpenAI's API, served under `/v1` and without it."""
 
-OWN: tuple[APIRouter, ...] = ()
+OWN: tuple[APIRouter, ...] = (jobs.router,)
 """Routers of Headrace's own API, served as they name themselves."""
 
 
