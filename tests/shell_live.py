@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,32 +34,36 @@ class Served:
 Serve = Callable[..., contextlib.AbstractContextManager[Served]]
 
 
+@contextlib.contextmanager
+def serving(
+    folder: Path, *flags: str, env: dict[str, str] | None = None
+) -> Iterator[Served]:
+    """Run a service in a folder."""
+    with _started(["serve", "--port", "0", *flags], folder, env) as process:
+        word, url = _ready(process)
+        assert word == "ready"
+        yield Served(process, url)
+
+
+@contextlib.contextmanager
+def providing(folder: Path, *flags: str) -> Iterator[str]:
+    """Run a simulated provider; give its address."""
+    with _started(["provider", "--port", "0", *flags], folder) as process:
+        word, port = _ready(process)
+        assert word == "ready"
+        yield f"http://127.0.0.1:{port}"
+
+
 @pytest.fixture
 def serve(tmp_path: Path) -> Serve:
     """Start services with the flags given, in a folder of the test."""
-
-    @contextlib.contextmanager
-    def start(*flags: str, env: dict[str, str] | None = None) -> Iterator[Served]:
-        with _started(["serve", "--port", "0", *flags], tmp_path, env) as process:
-            word, url = _ready(process)
-            assert word == "ready"
-            yield Served(process, url)
-
-    return start
+    return partial(serving, tmp_path)
 
 
 @pytest.fixture
 def provide(tmp_path: Path) -> Callable[..., Any]:
     """Start simulated providers with the flags given; give their address."""
-
-    @contextlib.contextmanager
-    def start(*flags: str) -> Iterator[str]:
-        with _started(["provider", "--port", "0", *flags], tmp_path) as process:
-            word, port = _ready(process)
-            assert word == "ready"
-            yield f"http://127.0.0.1:{port}"
-
-    return start
+    return partial(providing, tmp_path)
 
 
 def _ready(process: subprocess.Popen[str]) -> list[str]:

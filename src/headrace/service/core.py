@@ -20,8 +20,9 @@ from headrace.service.openai.batchbook import BatchBook
 from headrace.service.openai.batchcourse import CourseTools
 from headrace.service.openai.batchinput import InputLimits
 from headrace.service.openai.batchkeeper import Batches
-from headrace.service.openai.keptbatchfiles import KeptBatchFiles
+from headrace.service.openai.filestore import FileStore
 from headrace.service.repeats import Repeats
+from headrace.service.stream.hub import Hub
 from headrace.terms import CacheRules, Hedge
 
 ROUTE = "openai"
@@ -48,8 +49,10 @@ class Service:
         self.keys = Keys(home.store.documents(), clock)
         self.meters = KeyMeters(clock.monotonic)
         self.repeats = Repeats(home.store.documents(), clock)
+        self.filestore = FileStore(home.store.documents(), files, clock)
         limits = InputLimits(settings.max_batch_lines, settings.max_line_bytes)
-        self.batches = Batches(_batch_tools(home, clock, files, limits))
+        self.batches = Batches(_batch_tools(home, clock, self.filestore, limits))
+        self.hub = Hub(home, clock)
 
 
 @asynccontextmanager
@@ -78,18 +81,21 @@ async def open_service(
         files = await open_files(settings.store)
         service = Service(home, settings, clock, files)
         try:
-            async with service.batches.kept():
+            async with (
+                service.filestore.tidied(),
+                service.batches.kept(),
+                service.hub.running(),
+            ):
                 yield service
         finally:
             await files.close()
 
 
 def _batch_tools(
-    home: Headrace, clock: Clock, files: Files, limits: InputLimits
+    home: Headrace, clock: Clock, files: FileStore, limits: InputLimits
 ) -> CourseTools:
-    documents = home.store.documents()
-    kept = KeptBatchFiles(documents, files, clock)
-    return CourseTools(home, BatchBook(documents), kept, clock, ROUTE, limits)
+    book = BatchBook(home.store.documents())
+    return CourseTools(home, book, files, clock, ROUTE, limits)
 
 
 def served_route(settings: ServeSettings) -> HttpRoute:

@@ -82,14 +82,18 @@ async def _refused(_: Request, error: Exception) -> Response:
     return error_response(error)
 
 
-async def _http_error(_: Request, error: Exception) -> Response:
+async def _http_error(request: Request, error: Exception) -> Response:
     """Answer for what the framework refuses: 404, 405, a body it cannot read."""
     assert isinstance(error, HTTPException)
     if isinstance(error.__cause__, ApiError):  # raised while the body was read
         return error_response(error.__cause__)
-    code = _CODES.get(error.status_code)
+    status = error.status_code
+    asked = f"{request.method} {request.url.path[:200]}"
+    words = {404: f"there is no {asked}", 405: f"not allowed: {asked}"}
+    told = str(error.detail)
+    message = words.get(status, told) if told in _FRAMEWORKS else told
     return error_response(
-        ApiError(error.status_code, str(error.detail), code=code, headers=error.headers)
+        ApiError(status, message, code=_CODES.get(status), headers=error.headers)
     )
 
 
@@ -153,6 +157,7 @@ def stopping() -> ApiError:
 
 
 _NO_JSON = "the body is not valid JSON"
+_FRAMEWORKS = ("Not Found", "Method Not Allowed")
 _CODES = {404: "unknown_url", 405: "method_not_allowed", 413: "body_too_large"}
 
 HANDLERS: Mapping[type[Exception], Handler] = {

@@ -180,6 +180,11 @@ def test_a_body_of_another_type_is_refused() -> None:
     assert refused(data={"a": "b"}) == (415, "unsupported_media_type")
 
 
+def test_a_packed_body_is_refused() -> None:
+    packed = {"content-encoding": "gzip", **JSON}
+    assert refused(content=b"x", headers=packed) == (415, "unsupported_encoding")
+
+
 def test_an_unknown_priority_is_refused() -> None:
     given = {"json": CHAT, "headers": {"x-headrace-priority": "soon"}}
     assert refused(**given) == (400, "invalid_priority")

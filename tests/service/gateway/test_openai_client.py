@@ -13,7 +13,7 @@ import openai
 import pytest
 from openai import OpenAI
 
-from shell_live import Serve
+from shell_live import Serve, providing, serving
 
 pytestmark = pytest.mark.live
 
@@ -28,16 +28,32 @@ def start(serve: Serve, provide: Provide) -> Start:
 
     @contextlib.contextmanager
     def both(
-        *flags: str, of_service: tuple[str, ...] = (), path: str = "/v1"
+        *flags: str, of_service: tuple[str, ...] = ()
     ) -> Iterator[tuple[OpenAI, str]]:
         with (
             provide(*flags) as url,
             serve("--base-url", url, *of_service) as served,
-            OpenAI(api_key="sk-client", base_url=served.url + path) as client,
+            client_of(f"{served.url}/v1") as client,
         ):
             yield client, url
 
     return both
+
+
+@pytest.fixture(scope="module")
+def fast(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Give the address of a service whose provider answers at once."""
+    folder = tmp_path_factory.mktemp("fast")
+    flags = ("--latency", "constant:0.001", "--rpm", "60000")
+    with (
+        providing(folder, *flags) as url,
+        serving(folder, "--base-url", url) as served,
+    ):
+        yield served.url
+
+
+def client_of(url: str) -> OpenAI:
+    return OpenAI(api_key="sk-client", base_url=url)
 
 
 def statistics(url: str) -> dict[str, Any]:
@@ -47,8 +63,8 @@ def statistics(url: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("path", ["/v1", ""])
-def test_all_calls_of_the_client_are_answered(start: Start, path: str) -> None:
-    with start("--latency", "constant:0.001", path=path) as (client, _):
+def test_all_calls_of_the_client_are_answered(fast: str, path: str) -> None:
+    with client_of(fast + path) as client:
         chat = client.chat.completions.create(model="m", messages=HELLO, max_tokens=8)
         assert chat.choices[0].message.content
         assert chat.usage is not None
@@ -60,8 +76,8 @@ def test_all_calls_of_the_client_are_answered(start: Start, path: str) -> None:
         assert isinstance(client.models.list().data, list)
 
 
-def test_a_streamed_chat_is_the_whole_one_in_pieces(start: Start) -> None:
-    with start("--latency", "constant:0.001") as (client, _):
+def test_a_streamed_chat_is_the_whole_one_in_pieces(fast: str) -> None:
+    with client_of(f"{fast}/v1") as client:
         with client.chat.completions.create(
             model="m",
             messages=HELLO,
@@ -74,9 +90,9 @@ def test_a_streamed_chat_is_the_whole_one_in_pieces(start: Start) -> None:
 
 
 def test_the_answer_tells_the_id_of_the_service_and_limits_of_the_provider(
-    start: Start,
+    fast: str,
 ) -> None:
-    with start("--latency", "constant:0.001", "--rpm", "6000") as (client, _):
+    with client_of(f"{fast}/v1") as client:
         raw = client.chat.completions.with_raw_response.create(
             model="m", messages=HELLO
         )

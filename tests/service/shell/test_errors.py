@@ -84,6 +84,11 @@ def test_each_error_has_the_four_fields_and_an_id(
     assert "Traceback" not in answer.text
 
 
+def test_an_address_that_is_not_there_is_repeated() -> None:
+    told = asked("GET", "/nowhere").json()["error"]["message"]
+    assert told == "there is no GET /nowhere"
+
+
 def test_a_method_that_is_not_allowed_names_those_that_are() -> None:
     assert asked("DELETE", "/form").headers["allow"] == "POST"
 

@@ -6,13 +6,14 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx2
 import pytest
 
-from shell_live import COMMAND, Serve, clean_environment
+from shell_live import COMMAND, Serve, Served, clean_environment, serving
 
 pytestmark = pytest.mark.live
 
@@ -32,18 +33,13 @@ def refused(folder: Path, *flags: str) -> tuple[int, str]:
     return done.returncode, done.stderr
 
 
-def test_it_says_when_it_answers_and_stops_when_asked(serve: Serve) -> None:
-    with serve(*NOWHERE) as served:
-        assert httpx2.get(f"{served.url}/nowhere").status_code == 404
-        served.process.send_signal(signal.SIGTERM)
-        assert served.process.wait(10) == 0
-
-
-def test_it_answers_soon_after_its_start(serve: Serve) -> None:
+def test_it_soon_says_that_it_answers_and_stops_when_asked(serve: Serve) -> None:
     began_at = time.monotonic()
     with serve(*NOWHERE) as served:
-        httpx2.get(f"{served.url}/nowhere")
+        assert httpx2.get(f"{served.url}/nowhere").status_code == 404
         assert time.monotonic() - began_at < 6  # 2 s on a machine of one's own
+        served.process.send_signal(signal.SIGTERM)
+        assert served.process.wait(10) == 0
 
 
 def test_without_keys_strangers_are_not_let_in(tmp_path: Path) -> None:
@@ -72,27 +68,34 @@ def connected(url: str) -> socket.socket:
     return socket.create_connection((parts.hostname, parts.port), timeout=5)
 
 
-SLOW = {"HEADRACE_SERVE_CLIENT_TIMEOUT": "0.3"}
+@pytest.fixture(scope="module")
+def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A service that bears little."""
+    little = {
+        "HEADRACE_SERVE_CLIENT_TIMEOUT": "0.3",
+        "HEADRACE_SERVE_MAX_HEADER_BYTES": "1024",
+    }
+    with serving(tmp_path_factory.mktemp("strict"), *NOWHERE, env=little) as served:
+        yield served
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\nhost: x\r\n"])
-def test_a_client_that_sends_no_head_is_let_go(serve: Serve, sent: bytes) -> None:
-    with serve(*NOWHERE, env=SLOW) as served, connected(served.url) as client:
+def test_a_client_that_sends_no_head_is_let_go(strict: Served, sent: bytes) -> None:
+    with connected(strict.url) as client:
         client.sendall(sent)
         answer = client.recv(4_096)
         assert answer.startswith(b"HTTP/1.1 408")
         assert b'"type":"invalid_request_error"' in answer
 
 
-def test_a_head_that_is_too_large_is_refused(serve: Serve) -> None:
-    few = {"HEADRACE_SERVE_MAX_HEADER_BYTES": "1024"}
-    with serve(*NOWHERE, env=few) as served, connected(served.url) as client:
+def test_a_head_that_is_too_large_is_refused(strict: Served) -> None:
+    with connected(strict.url) as client:
         client.sendall(b"GET / HTTP/1.1\r\n" + b"x-long: " + b"y" * 2_000)
         assert client.recv(4_096).startswith(b"HTTP/1.1 431")
 
 
-def test_what_is_no_http_is_refused_in_the_envelope(serve: Serve) -> None:
-    with serve(*NOWHERE) as served, connected(served.url) as client:
+def test_what_is_no_http_is_refused_in_the_envelope(strict: Served) -> None:
+    with connected(strict.url) as client:
         client.sendall(b"\x16\x03\x01 hello\r\n\r\n")
         answer = client.recv(4_096)
         assert answer.startswith(b"HTTP/1.1 400")

@@ -40,6 +40,13 @@ async def asked_of(request: Request) -> bytes:
             f"content-type: given {media[:80]!r}, allowed application/json",
             code="unsupported_media_type",
         )
+    encoding = request.headers.get("content-encoding", "identity")
+    if encoding != "identity":
+        raise ApiError(
+            415,
+            f"content-encoding: given {encoding[:40]!r}, allowed none",
+            code="unsupported_encoding",
+        )
     body = await request.body()
     try:
         _check(body)
