@@ -18,10 +18,12 @@ from headrace.app import (
     build_http_route,
     open_caching,
 )
+from headrace.changes import Changes
 from headrace.clock import Clock, SystemClock
 from headrace.directcalls import DirectCalls
 from headrace.engine.budgeting import StoreLedger
 from headrace.engine.caching import Caching
+from headrace.engine.gate import Gate
 from headrace.engine.pool import Pool
 from headrace.engine.session import Session, SessionTools
 from headrace.engine.shedding import Shedding
@@ -38,8 +40,6 @@ from headrace.routes import FunctionRoute, HttpRoute, Keys, key_of
 from headrace.stores.opening import open_store
 
 _BATCH = 2_000
-_LOOK_S = 1.0
-"""How often a watcher looks for what other processes did."""
 
 
 Route = HttpRoute | FunctionRoute
@@ -75,7 +75,8 @@ class Headrace:
         self._direct = DirectCalls(self._served)
         self._session: Session | None = None
         self._working: asyncio.Task[None] | None = None
-        self._bell = asyncio.Event()
+        self.changes = Changes()
+        """Tells whoever wants to know what this process does."""
         self.store: Store
 
     async def __aenter__(self) -> Headrace:
@@ -140,6 +141,7 @@ class Headrace:
         Returns:
             Did all of them end within `wait_s`?
         """
+        self.changes.end()
         if self._working is None:
             return True
         if not self._shutdown.draining.is_set():
@@ -284,6 +286,17 @@ class Headrace:
         """
         return self._direct.built(route).pool
 
+    def gates(self) -> Mapping[str, Gate]:
+        """Return who lets the calls of each served route go, to look at."""
+        return {name: built.gate for name, built in self._served.items()}
+
+    def trouble(self) -> str:
+        """Return why this process works on jobs no more; "" while it does."""
+        if self._shutdown.draining.is_set():
+            return "it is stopping"
+        is_over = self._working is not None and self._working.done()
+        return "it has ended" if is_over else ""
+
     async def job(self, ref: str) -> JobHandle:
         """Return the job with that id or name.
 
@@ -318,7 +331,8 @@ class Headrace:
             return
         queued = await self.store.queued([job.route])
         if queued > self._max_queued:
-            wait_s = self._wait_s(job.route, queued)
+            now = self._clock.monotonic()
+            wait_s = self._direct.wait_s(job.route, queued, now)
             raise QueueFull(
                 f"route {job.route!r}: {queued} items would wait, allowed are "
                 f"{self._max_queued}; nothing was kept; try again in about "
@@ -326,33 +340,23 @@ class Headrace:
                 wait_s,
             )
 
-    def _wait_s(self, route: str, queued: int) -> float:
-        """Return about how long an item waits behind so many others."""
-        built = self._served.get(route)
-        if built is None or built.gate.shedding is None:
-            return _LOOK_S
-        return built.gate.shedding.wait_s(queued, self._clock.monotonic())
-
     # ---- what the session tells
 
     def _hear(self, event: Event) -> None:
-        if isinstance(event, TryFailed) and self._session is not None:
-            self._session.note_try(event)
+        if isinstance(event, TryFailed):
+            self.changes.tell_tried(event)
+            if self._session is not None:
+                self._session.note_try(event)
         elif isinstance(event, JobMoved):
-            self._ring()
+            self.changes.tell_moved(event.job_id, None)
 
     def committed(self, job: Job, outcomes: Sequence[Outcome], number: int) -> None:
         """Outcomes are safe: wake who watches."""
-        self._ring()
+        self.changes.tell_recorded(job, outcomes)
 
     def mark(self) -> Mapping[int, Mapping[str, int]]:
         """There are no output files here."""
         return {}
-
-    def _ring(self) -> None:
-        """Wake everyone who waits for a change."""
-        bell, self._bell = self._bell, asyncio.Event()
-        bell.set()
 
     async def wait_change(self) -> None:
         """Wait until something may have changed, at most a second.
@@ -362,12 +366,7 @@ class Headrace:
         """
         if self._working is not None and self._working.done():
             await self._working
-        bell = self._bell
-        timer = asyncio.get_running_loop().call_later(_LOOK_S, bell.set)
-        try:
-            await bell.wait()
-        finally:
-            timer.cancel()
+        await self.changes.wait()
 
 
 def open(

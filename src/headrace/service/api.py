@@ -9,12 +9,25 @@ from fastapi import APIRouter, FastAPI
 from headrace.service.core import Service
 from headrace.service.errors import HANDLERS
 from headrace.service.middleware import BodyLimits, Endings, RequestIds
-from headrace.service.openai import batches, gateway
+from headrace.service.openai import batches, files, gateway
+from headrace.service.operations import health, scraping
+from headrace.service.stream import sse, websocket
 
-OPENAI: tuple[APIRouter, ...] = (gateway.router, batches.router)
+OPENAI: tuple[APIRouter, ...] = (
+    gateway.router,
+    files.router,
+    batches.router,
+    sse.openai,
+    websocket.openai,
+)
 """Routers of OpenAI's API, served under `/v1` and without it."""
 
-OWN: tuple[APIRouter, ...] = ()
+OWN: tuple[APIRouter, ...] = (
+    sse.own,
+    websocket.own,
+    health.router,
+    scraping.router,
+)
 """Routers of Headrace's own API, served as they name themselves."""
 
 

@@ -20,8 +20,11 @@ from headrace.service.openai.batchbook import BatchBook
 from headrace.service.openai.batchcourse import CourseTools
 from headrace.service.openai.batchinput import InputLimits
 from headrace.service.openai.batchkeeper import Batches
-from headrace.service.openai.keptbatchfiles import KeptBatchFiles
+from headrace.service.openai.filestore import FileStore
+from headrace.service.operations.metrics import Metrics
+from headrace.service.operations.retention import Retention
 from headrace.service.repeats import Repeats
+from headrace.service.stream.hub import Hub
 from headrace.terms import CacheRules, Hedge
 
 ROUTE = "openai"
@@ -48,8 +51,11 @@ class Service:
         self.keys = Keys(home.store.documents(), clock)
         self.meters = KeyMeters(clock.monotonic)
         self.repeats = Repeats(home.store.documents(), clock)
+        self.filestore = FileStore(home.store.documents(), files, clock)
         limits = InputLimits(settings.max_batch_lines, settings.max_line_bytes)
-        self.batches = Batches(_batch_tools(home, clock, files, limits))
+        self.batches = Batches(_batch_tools(home, clock, self.filestore, limits))
+        self.hub = Hub(home, clock)
+        self.metrics = Metrics()
 
 
 @asynccontextmanager
@@ -77,19 +83,25 @@ async def open_service(
     async with home:
         files = await open_files(settings.store)
         service = Service(home, settings, clock, files)
+        home.changes.watch(service.metrics)
+        retention = Retention(home.store, clock, settings.keep_days)
         try:
-            async with service.batches.kept():
+            async with (
+                service.filestore.tidied(),
+                service.batches.kept(),
+                service.hub.running(),
+                retention.kept(),
+            ):
                 yield service
         finally:
             await files.close()
 
 
 def _batch_tools(
-    home: Headrace, clock: Clock, files: Files, limits: InputLimits
+    home: Headrace, clock: Clock, files: FileStore, limits: InputLimits
 ) -> CourseTools:
-    documents = home.store.documents()
-    kept = KeptBatchFiles(documents, files, clock)
-    return CourseTools(home, BatchBook(documents), kept, clock, ROUTE, limits)
+    book = BatchBook(home.store.documents())
+    return CourseTools(home, book, files, clock, ROUTE, limits)
 
 
 def served_route(settings: ServeSettings) -> HttpRoute:

@@ -8,8 +8,7 @@ notes
 ```
 
 Beside them, without ties to any job: answers kept (`cache_entries`) and who makes one
-that is missing (`cache_leases`); small records of a service (`documents`) and the bytes
-of its files (`file_chunks`, in PostgreSQL).
+that is missing (`cache_leases`); small records of a service (`documents`).
 
 An item's row is narrow, for it is written three times; payloads and results are
 written once. A change here needs a migration and a new `SCHEMA_VERSION`.
@@ -213,15 +212,6 @@ documents = Table(
     Index("documents_page", "kind", "tenant", "number"),
     Index("documents_expiry", "kind", "expires_at"),
     sqlite_autoincrement=True,  # numbers order them, so none is used again
-)
-
-file_chunks = Table(
-    "file_chunks",
-    metadata,
-    Column("file", Text, primary_key=True),
-    Column("writing", Text, primary_key=True),
-    Column("seq", BigInteger, primary_key=True, autoincrement=False),
-    Column("data", LargeBinary, nullable=False),
 )
 
 version = Table(

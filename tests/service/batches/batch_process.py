@@ -21,7 +21,7 @@ from headrace.service.openai.batchbook import BatchBook
 from headrace.service.openai.batchcourse import CourseTools
 from headrace.service.openai.batchfiles import NewFile
 from headrace.service.openai.batchkeeper import Batches, NewBatch
-from headrace.service.openai.keptbatchfiles import KeptBatchFiles
+from headrace.service.openai.filestore import FileStore
 
 
 async def answer(request: dict[str, Any]) -> dict[str, Any]:
@@ -47,7 +47,7 @@ async def main(folder: Path, count: int, *, cancels: bool) -> None:
     async with headrace.open(folder / "h.db", [route]) as home:
         documents = home.store.documents()
         files = await open_directory(folder / "files")
-        kept = KeptBatchFiles(documents, files, clock)
+        kept = FileStore(documents, files, clock)
         book = BatchBook(documents)
         batches = Batches(CourseTools(home, book, kept, clock, "openai"))
         async with batches.kept():

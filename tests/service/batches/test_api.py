@@ -13,7 +13,7 @@ from batch_building import CHAT, INPUT, a_line
 from headrace.service.api import make_app
 from headrace.service.core import Service
 from headrace.service.openai.batchfiles import NewFile
-from headrace.service.openai.keptbatchfiles import KeptBatchFiles
+from headrace.service.openai.filestore import FileStore
 from service_building import client_of, opened
 
 Main = Callable[[httpx2.AsyncClient, Service], Awaitable[Any]]
@@ -33,7 +33,7 @@ async def upload(service: Service, data: bytes, **facts: Any) -> None:
         yield data
 
     store = service.home.store
-    files = KeptBatchFiles(store.documents(), service.files, service.clock)
+    files = FileStore(store.documents(), service.files, service.clock)
     new = {"id": INPUT, "tenant": "", "filename": "in.jsonl", "purpose": "batch"}
     await files.put(NewFile(**{**new, **facts}), chunks())
 

@@ -19,7 +19,7 @@ from headrace.clock import SystemClock
 from headrace.service.api import make_app
 from headrace.service.core import Service
 from headrace.service.openai.batchfiles import NewFile
-from headrace.service.openai.keptbatchfiles import KeptBatchFiles
+from headrace.service.openai.filestore import FileStore
 from headrace.simulation.scenario import Scenario
 from headrace.simulation.server import serving
 from service_building import opened
@@ -73,7 +73,7 @@ async def put(service: Service, data: bytes) -> None:
         yield data
 
     documents = service.home.store.documents()
-    files = KeptBatchFiles(documents, service.files, service.clock)
+    files = FileStore(documents, service.files, service.clock)
     await files.put(NewFile(INPUT, "", "in.jsonl", "batch"), chunks())
 
 

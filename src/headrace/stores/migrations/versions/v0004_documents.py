@@ -1,4 +1,4 @@
-"""Small records of a service, and the bytes of its files."""
+"""Small records of a service: batches, facts of files, keys."""
 
 from __future__ import annotations
 
@@ -26,11 +26,3 @@ def upgrade() -> None:
     op.create_index("documents_id", "documents", ["kind", "id"], unique=True)
     op.create_index("documents_page", "documents", ["kind", "tenant", "number"])
     op.create_index("documents_expiry", "documents", ["kind", "expires_at"])
-    op.create_table(
-        "file_chunks",
-        sa.Column("file", sa.Text(), nullable=False),
-        sa.Column("writing", sa.Text(), nullable=False),
-        sa.Column("seq", sa.BigInteger(), nullable=False),
-        sa.Column("data", sa.LargeBinary(), nullable=False),
-        sa.PrimaryKeyConstraint("file", "writing", "seq"),
-    )

@@ -1,0 +1,1 @@
+"""Live events of jobs and batches, over SSE and WebSocket."""

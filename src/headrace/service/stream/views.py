@@ -1,0 +1,119 @@
+"""Jobs, batches and items as listeners see them, each with its place in the order."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from headrace.jobs import JOB_ENDS, Job
+from headrace.model import Outcome
+from headrace.service.openai.batch import Batch
+from headrace.service.openai.batchviews import batch_view
+
+_encode = msgspec.json.Encoder(decimal_format="number").encode
+
+
+class View(msgspec.Struct, frozen=True):
+    """A job or a batch as it stood at one moment.
+
+    Args:
+        kind: `job` or `batch`.
+        id: of it.
+        version: grows with each change.
+        body: its JSON, in one line.
+        has_ended: will it never change again, unless it is retried?
+        tenant: whose it is.
+        job_id: the job whose changes move it; "" while there is none.
+    """
+
+    kind: str
+    id: str
+    version: int
+    body: bytes
+    has_ended: bool
+    tenant: str
+    job_id: str
+
+    @property
+    def event_id(self) -> str:
+        """Its place in the order, the same from every process."""
+        return f"{self.id}:{self.version}"
+
+
+def job_body(job: Job) -> dict[str, Any]:
+    """Return what is told of a job."""
+    counts = msgspec.structs.asdict(job.counts)
+    return {
+        "id": job.id,
+        "object": "job",
+        "name": job.name,
+        "route": job.route,
+        "status": job.state.value,
+        "version": job.version,
+        "priority": job.priority.name.lower(),
+        "counts": counts,
+        "ended": job.counts.ended,
+        "input_tokens": job.input_tokens,
+        "output_tokens": job.output_tokens,
+        "cost_usd": job.cost_usd,
+        "pause_reason": job.pause_reason or None,
+        "error": job.error or None,
+        "created_at": int(job.created_at),
+        "started_at": _seconds(job.started_at),
+        "ended_at": _seconds(job.ended_at),
+        "deadline_at": _seconds(job.deadline_at),
+    }
+
+
+def view_of_job(job: Job) -> View:
+    """Return a job as it stands."""
+    return View(
+        "job",
+        job.id,
+        job.version,
+        _encode(job_body(job)),
+        job.state in JOB_ENDS,
+        job.tenant,
+        job.id,
+    )
+
+
+def view_of_batch(batch: Batch, version: int, job: Job | None) -> View:
+    """Return a batch as it stands.
+
+    Args:
+        batch: with the counts of its job.
+        version: of its document.
+        job: its job; None while it has none. Both versions only grow, so their sum does.
+    """
+    return View(
+        "batch",
+        batch.id,
+        version + (0 if job is None else job.version),
+        _encode(batch_view(batch)),
+        batch.has_ended,
+        batch.tenant,
+        "" if job is None else job.id,
+    )
+
+
+def item_body(outcome: Outcome) -> bytes:
+    """Return the JSON of how an item ended; what it was answered is read elsewhere."""
+    failure = outcome.failure
+    return _encode(
+        {
+            "object": "item",
+            "custom_id": outcome.id,
+            "index": outcome.index,
+            "status": outcome.state.value,
+            "number": outcome.number,
+            "attempts": outcome.attempts,
+            "code": None if failure is None else failure.code,
+            "message": None if failure is None else failure.message,
+        }
+    )
+
+
+def _seconds(at: float | None) -> int | None:
+    return None if at is None else int(at)
