@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from headrace.app import BuiltRoute
+from headrace.changes import LOOK_S
 from headrace.engine.direct import answer, reply
 from headrace.errors import ConfigError
 from headrace.jobs import Flow, Leased
@@ -37,6 +38,13 @@ class DirectCalls:
                 f"route: given {route!r}, allowed are those served: {known}"
             )
         return built
+
+    def wait_s(self, route: str, queued: int, now: float) -> float:
+        """Return about how many seconds an item waits behind so many others."""
+        built = self._served.get(route)
+        if built is None or built.gate.shedding is None:
+            return LOOK_S
+        return built.gate.shedding.wait_s(queued, now)
 
     async def outcome(
         self,

@@ -18,11 +18,12 @@ from headrace.app import (
     build_http_route,
     open_caching,
 )
-from headrace.changes import LOOK_S, Changes
+from headrace.changes import Changes
 from headrace.clock import Clock, SystemClock
 from headrace.directcalls import DirectCalls
 from headrace.engine.budgeting import StoreLedger
 from headrace.engine.caching import Caching
+from headrace.engine.gate import Gate
 from headrace.engine.pool import Pool
 from headrace.engine.session import Session, SessionTools
 from headrace.engine.shedding import Shedding
@@ -285,6 +286,17 @@ class Headrace:
         """
         return self._direct.built(route).pool
 
+    def gates(self) -> Mapping[str, Gate]:
+        """Return who lets the calls of each served route go, to look at."""
+        return {name: built.gate for name, built in self._served.items()}
+
+    def trouble(self) -> str:
+        """Return why this process works on jobs no more; "" while it does."""
+        if self._shutdown.draining.is_set():
+            return "it is stopping"
+        is_over = self._working is not None and self._working.done()
+        return "it has ended" if is_over else ""
+
     async def job(self, ref: str) -> JobHandle:
         """Return the job with that id or name.
 
@@ -319,20 +331,14 @@ class Headrace:
             return
         queued = await self.store.queued([job.route])
         if queued > self._max_queued:
-            wait_s = self._wait_s(job.route, queued)
+            now = self._clock.monotonic()
+            wait_s = self._direct.wait_s(job.route, queued, now)
             raise QueueFull(
                 f"route {job.route!r}: {queued} items would wait, allowed are "
                 f"{self._max_queued}; nothing was kept; try again in about "
                 f"{math.ceil(wait_s)} s",
                 wait_s,
             )
-
-    def _wait_s(self, route: str, queued: int) -> float:
-        """Return about how long an item waits behind so many others."""
-        built = self._served.get(route)
-        if built is None or built.gate.shedding is None:
-            return LOOK_S
-        return built.gate.shedding.wait_s(queued, self._clock.monotonic())
 
     # ---- what the session tells
 

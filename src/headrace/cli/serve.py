@@ -157,6 +157,18 @@ def serve(
             help="Seconds that what is under way has to end when asked to stop (30).",
         ),
     ] = None,
+    keep_days: Annotated[
+        str | None,
+        Option(
+            "--keep-days",
+            metavar="DAYS",
+            help="Days that jobs are kept after their end (for ever).",
+        ),
+    ] = None,
+    log: Annotated[
+        str | None,
+        Option("--log", metavar="FORM", help="text (default), or json: a line each."),
+    ] = None,
 ) -> None:
     """Serve OpenAI's API in front of the addresses given.
 

@@ -8,7 +8,7 @@ import gc
 import signal
 import socket
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any
 
 import uvicorn
@@ -24,6 +24,7 @@ from headrace.service.api import make_app
 from headrace.service.connection import connection_class
 from headrace.service.core import Service, open_service, served_route
 from headrace.service.loopback import is_loopback
+from headrace.telemetry.logs import logging_to
 
 _KEEP_ALIVE_S = 75
 """Seconds that an idle connection is kept: longer than load balancers keep theirs."""
@@ -69,7 +70,10 @@ class Serving:
         """
         settings = self._settings
         with _listening(settings) as listener, self._hearing_signals():
-            async with open_service(settings, self._key_of, self._clock) as service:
+            async with (
+                self._logging(),
+                open_service(settings, self._key_of, self._clock) as service,
+            ):
                 await _check_host(service)
                 config = uvicorn.Config(
                     make_app(service),
@@ -94,6 +98,14 @@ class Serving:
 
     def _key_of(self, endpoint: Endpoint) -> str | None:
         return self._own_keys.get(endpoint.key_env or "", self._key)
+
+    @contextlib.asynccontextmanager
+    async def _logging(self) -> AsyncIterator[None]:
+        """Write what is logged to stderr, without the keys."""
+        secrets = [key for key in (self._key, *self._own_keys.values()) if key]
+        is_json = self._settings.log == "json"
+        with logging_to(sys.stderr, secrets, as_json=is_json):
+            yield
 
     async def _tell_ready(
         self, server: _Server, serving: asyncio.Task[None], listener: socket.socket

@@ -50,6 +50,8 @@ class ServeSettings(msgspec.Struct, frozen=True):
     max_header_bytes: int = 64 * 2**10
     max_connections: int = 20_000
     client_timeout: float = 30.0
+    keep_days: float | None = None
+    log: str = "text"
 
     @property
     def limits(self) -> Limits:
@@ -62,6 +64,12 @@ class ServeSettings(msgspec.Struct, frozen=True):
 def _host(value: str) -> str:
     if not value or any(c.isspace() or c in "/[]" for c in value):
         raise ValueError("no host")
+    return value
+
+
+def _log(value: str) -> str:
+    if value not in ("text", "json"):
+        raise ValueError("another form")
     return value
 
 
@@ -92,6 +100,10 @@ SERVE_RULES: Mapping[str, Rule] = {name: RULES[name] for name in _SHARED} | {
     "max_line_bytes": RULES["max_line_bytes"],
     "max_header_bytes": Rule(_Bytes, _BYTES),
     "max_connections": Rule(Annotated[int, Meta(ge=1)], AT_LEAST_1),
+    "keep_days": Rule(
+        Annotated[float, Meta(gt=0, le=36_600)], "days above 0, at most 36600"
+    ),
+    "log": Rule(str, "text or json", _log),
     "client_timeout": Rule(
         Annotated[float, Meta(gt=0, le=86_400)], "seconds above 0, at most 86400"
     ),

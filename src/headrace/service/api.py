@@ -11,6 +11,7 @@ from headrace.service.errors import HANDLERS
 from headrace.service.jobs import router as jobs
 from headrace.service.middleware import BodyLimits, Endings, RequestIds
 from headrace.service.openai import batches, files, gateway
+from headrace.service.operations import health, scraping
 from headrace.service.stream import sse, websocket
 
 OPENAI: tuple[APIRouter, ...] = (
@@ -22,7 +23,13 @@ OPENAI: tuple[APIRouter, ...] = (
 )
 """Routers of OpenAI's API, served under `/v1` and without it."""
 
-OWN: tuple[APIRouter, ...] = (jobs.router, sse.own, websocket.own)
+OWN: tuple[APIRouter, ...] = (
+    jobs.router,
+    sse.own,
+    websocket.own,
+    health.router,
+    scraping.router,
+)
 """Routers of Headrace's own API, served as they name themselves."""
 
 

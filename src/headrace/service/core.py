@@ -21,6 +21,8 @@ from headrace.service.openai.batchcourse import CourseTools
 from headrace.service.openai.batchinput import InputLimits
 from headrace.service.openai.batchkeeper import Batches
 from headrace.service.openai.filestore import FileStore
+from headrace.service.operations.metrics import Metrics
+from headrace.service.operations.retention import Retention
 from headrace.service.repeats import Repeats
 from headrace.service.stream.hub import Hub
 from headrace.terms import CacheRules, Hedge
@@ -53,6 +55,7 @@ class Service:
         limits = InputLimits(settings.max_batch_lines, settings.max_line_bytes)
         self.batches = Batches(_batch_tools(home, clock, self.filestore, limits))
         self.hub = Hub(home, clock)
+        self.metrics = Metrics()
 
 
 @asynccontextmanager
@@ -80,11 +83,14 @@ async def open_service(
     async with home:
         files = await open_files(settings.store)
         service = Service(home, settings, clock, files)
+        home.changes.watch(service.metrics)
+        retention = Retention(home.store, clock, settings.keep_days)
         try:
             async with (
                 service.filestore.tidied(),
                 service.batches.kept(),
                 service.hub.running(),
+                retention.kept(),
             ):
                 yield service
         finally:

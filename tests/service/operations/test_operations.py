@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import httpx2
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+import headrace
+from headrace.clock import SystemClock
+from headrace.errors import StoreError
+from headrace.events import TryFailed
+from headrace.service.api import make_app
+from headrace.service.operations.metrics import MAX_ENDPOINTS, Metrics
+from headrace.service.operations.retention import Retention
+from headrace.service.stream.hub import Hub
+from service_building import client_of, opened, with_client
+from stream_building import Steps
+
+
+def test_a_service_that_answers_lives() -> None:
+    async def main(client: httpx2.AsyncClient) -> Any:
+        return await client.get("/health/live")
+
+    assert with_client(main).json() == {"status": "live"}
+
+
+def test_a_service_that_can_work_is_ready() -> None:
+    async def main(client: httpx2.AsyncClient) -> Any:
+        return await client.get("/health/ready")
+
+    answer = with_client(main)
+    assert answer.status_code == 200
+    assert answer.json()["checks"] == {"store": "ok", "engine": "ok", "files": "ok"}
+
+
+class LostFiles:
+    """A place for files that is gone."""
+
+    async def size(self, id: str) -> int | None:
+        raise StoreError("the disk is gone")
+
+
+def test_what_is_wrong_is_named() -> None:
+    async def main() -> httpx2.Response:
+        async with opened() as service:
+            app = make_app(service)
+            service.files, files = LostFiles(), service.files  # type: ignore[assignment]
+            await service.home.drain(5.0)
+            async with client_of(app) as client:
+                answer = await client.get("/health/ready")
+            service.files = files
+            return answer
+
+    answer = asyncio.run(main())
+    assert answer.status_code == 503
+    checks = answer.json()["checks"]
+    assert checks["store"] == "ok"
+    assert checks["engine"] == "it is stopping"
+    assert checks["files"] == "it cannot be used (StoreError)"
+
+
+def scraped(tenant: str = "") -> str:
+    """Return the metrics of a home that has done a job."""
+
+    async def main() -> str:
+        metrics, steps = Metrics(), Steps()
+        async with headrace.open(":memory:", [steps.route]) as home:
+            home.changes.watch(metrics)
+            await (await home.submit(range(7), "steps", tenant=tenant)).wait()
+            await metrics.gauges.read(home, Hub(home, SystemClock()))
+            return metrics.text().decode()
+
+    return asyncio.run(main())
+
+
+def test_outcomes_are_counted_by_route_and_end() -> None:
+    line = 'headrace_items_total{outcome="succeeded",route="steps"} 7.0'
+    assert line in scraped().splitlines()
+
+
+def test_no_label_holds_what_users_may_choose_freely() -> None:
+    assert "tenant-1" not in scraped("tenant-1")
+
+
+def test_prometheus_can_read_all_and_its_conventions_are_kept() -> None:
+    families = list(text_string_to_metric_families(scraped()))
+    assert {f.name for f in families} >= {
+        "headrace_items",
+        "headrace_wait_seconds",
+        "headrace_calls_waiting",
+        "headrace_endpoint_in_flight_limit",
+        "headrace_listeners",
+    }
+    for family in families:
+        assert family.name.startswith("headrace_")
+        assert family.documentation.endswith(".")
+        counts = [s.name for s in family.samples if not s.name.endswith("_created")]
+        is_total = [name.endswith("_total") for name in counts]
+        assert all(is_total) if family.type == "counter" else not any(is_total)
+
+
+def test_endpoints_in_labels_are_bounded() -> None:
+    metrics = Metrics()
+    for number in range(2 * MAX_ENDPOINTS):
+        metrics.tried(TryFailed("i", "timed_out", "late", f"e{number}", None))
+    assert metrics.text().count(b"headrace_calls_failed_total{") == MAX_ENDPOINTS + 1
+
+
+def test_metrics_are_answered_in_prometheus_format() -> None:
+    async def main(client: httpx2.AsyncClient) -> Any:
+        return await client.get("/metrics")
+
+    answer = with_client(main)
+    assert answer.headers["content-type"].startswith("text/plain; version=")
+    assert b"headrace_endpoint_state" in answer.content
+
+
+class LaterClock(SystemClock):
+    """A clock some days ahead."""
+
+    days = 0.0
+
+    def utc(self) -> float:
+        return super().utc() + self.days * 86_400
+
+
+@pytest.mark.parametrize(("days", "removed"), [(0.9, 0), (1.1, 1)])
+def test_ended_jobs_are_removed_after_their_time(days: float, removed: int) -> None:
+    async def main() -> tuple[int, int]:
+        steps, clock = Steps(at=5), LaterClock()
+        async with headrace.open(":memory:", [steps.route]) as home:
+            await (await home.submit(range(3), "steps")).wait()
+            await home.submit(range(9), "steps")
+            clock.days = days
+            pruned = await Retention(home.store, clock, 1.0).prune()
+            return pruned, len(await home.store.jobs())
+
+    assert asyncio.run(main()) == (removed, 2 - removed)
+
+
+def test_without_a_setting_jobs_are_kept_for_ever() -> None:
+    async def main() -> int:
+        steps, clock = Steps(), LaterClock()
+        async with headrace.open(":memory:", [steps.route]) as home:
+            await (await home.submit(range(3), "steps")).wait()
+            clock.days = 36_000
+            return await Retention(home.store, clock, None).prune()
+
+    assert asyncio.run(main()) == 0
