@@ -15,7 +15,7 @@ pytestmark = pytest.mark.live
 
 BODY = b'{"model": "m", "stream": true}'
 HEAD = (
-    b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\n"
+    b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\n"
     b"content-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(BODY)
 )
 

@@ -46,7 +46,7 @@ def test_without_keys_strangers_are_not_let_in(tmp_path: Path) -> None:
     code, told = refused(tmp_path, *NOWHERE, "--host", "0.0.0.0")
     assert code == 2
     assert "--host: given '0.0.0.0' without keys" in told
-    assert "headrace keys create" in told
+    assert "headrace keys add" in told
 
 
 def test_without_an_address_to_call_it_does_not_start(tmp_path: Path) -> None:
