@@ -12,6 +12,7 @@ from headrace.service.jobs import router as jobs
 from headrace.service.middleware import BodyLimits, Endings, RequestIds
 from headrace.service.openai import batches, files, gateway
 from headrace.service.operations import health, scraping
+from headrace.service.operations.requests import Counting
 from headrace.service.stream import sse, websocket
 
 OPENAI: tuple[APIRouter, ...] = (
@@ -61,4 +62,5 @@ def make_app(service: Service) -> FastAPI:
     app.add_middleware(Endings)
     app.add_middleware(BodyLimits, settings=service.settings)
     app.add_middleware(RequestIds)
+    app.add_middleware(Counting, counts=service.metrics.requests, clock=service.clock)
     return app

@@ -117,6 +117,25 @@ def test_metrics_are_answered_in_prometheus_format() -> None:
     assert b"headrace_endpoint_state" in answer.content
 
 
+def test_requests_are_counted_by_the_path_that_answers_them() -> None:
+    async def main(client: httpx2.AsyncClient) -> Any:
+        for name in ("secret-1", "secret-2"):
+            await client.get(f"/v1/batches/batch_{name}")
+            await client.get(f"/{name}")
+            await client.request(name.upper(), "/health/live")
+        return await client.get("/metrics")
+
+    lines = with_client(main).text.splitlines()
+    total = "headrace_http_requests_total"
+    assert (
+        f'{total}{{method="GET",path="/batches/{{batch_id}}",status="404"}} 2.0'
+        in lines
+    )
+    assert f'{total}{{method="GET",path="none",status="404"}} 2.0' in lines
+    assert f'{total}{{method="other",path="/health/live",status="405"}} 2.0' in lines
+    assert not [line for line in lines if "secret" in line.lower()]
+
+
 class LaterClock(SystemClock):
     """A clock some days ahead."""
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import socket
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx2
 import pytest
@@ -19,6 +18,7 @@ from websockets.sync.client import ClientConnection, connect
 
 import headrace
 from shell_live import Serve
+from stream_clients import curl, status
 
 pytestmark = pytest.mark.live
 
@@ -46,40 +46,6 @@ def at_work(serve: Serve, provide: Provide, folder: Path) -> Iterator[tuple[str,
         serve("--base-url", url, "--in-flight", "2") as served,
     ):
         yield served.url, submitted(folder)
-
-
-Event = dict[str, str]
-
-
-@contextlib.contextmanager
-def curl(url: str, path: str, last_id: str = "") -> Iterator[Iterator[Event]]:
-    """Read events as `curl -N` does, from a socket."""
-    parts = urlsplit(url)
-    with socket.create_connection((parts.hostname, parts.port), timeout=20) as link:
-        header = f"Last-Event-ID: {last_id}\r\n" if last_id else ""
-        link.sendall(
-            f"GET {path} HTTP/1.1\r\nHost: {parts.netloc}\r\n{header}\r\n".encode()
-        )
-        yield events(link.makefile("rb"))
-
-
-def events(stream: Any) -> Iterator[Event]:
-    event: Event = {"http": stream.readline().split()[1].decode()}
-    while line := stream.readline():
-        name, colon, value = line.decode().strip().partition(": ")
-        if name in ("event", "id", "data", "retry") and colon:
-            event[name] = value
-            if name == "data":
-                yield event
-                event = {}
-        elif line == b"0\r\n":
-            return
-    yield event
-
-
-def status(event: Event) -> str:
-    found: str = json.loads(event["data"])["status"]
-    return found
 
 
 def test_curl_is_cut_off_comes_again_and_ends_with_all(
@@ -171,3 +137,55 @@ def test_a_websocket_of_an_unknown_job_is_closed_with_the_reason(serve: Serve) -
         told, code, reason = all_of(link)
     assert (told, code) == ([], 4404)
     assert "nowhere" in reason
+
+
+def test_a_batch_is_followed_by_curl_over_a_cut(serve: Serve, provide: Provide) -> None:
+    lines = [
+        {"custom_id": f"r{n}", "method": "POST", "url": "/v1/chat/completions"}
+        | {"body": CHAT}
+        for n in range(ITEMS)
+    ]
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    with (
+        provide("--latency", "constant:0.1") as upstream,
+        serve("--base-url", upstream, "--in-flight", "2") as served,
+    ):
+        files = {"file": ("in.jsonl", text)}
+        sent = httpx2.post(
+            f"{served.url}/v1/files", data={"purpose": "batch"}, files=files
+        )
+        asked = {
+            "input_file_id": sent.json()["id"],
+            "endpoint": "/v1/chat/completions",
+            "completion_window": "24h",
+        }
+        batch = httpx2.post(f"{served.url}/v1/batches", json=asked).json()["id"]
+        path = f"/v1/batches/{batch}/events"
+        with curl(served.url, path) as stream:
+            seen = [next(stream) for _ in range(3)]
+        with curl(served.url, path, seen[-1]["id"]) as stream:
+            rest = [event for event in stream if "data" in event]
+    assert seen[0]["event"] == rest[0]["event"] == "snapshot"
+    assert status(rest[-1]) == "completed"
+    told = json.loads(rest[-1]["data"])
+    assert told["request_counts"] == {"total": ITEMS, "completed": ITEMS, "failed": 0}
+    assert told["output_file_id"] is not None
+    numbers = [int(event["id"].rpartition(":")[2]) for event in (*seen, *rest)]
+    assert numbers == sorted(numbers)
+
+
+def test_a_service_that_stops_lets_its_listeners_go(
+    serve: Serve, provide: Provide
+) -> None:
+    with (
+        serve("--base-url", "http://127.0.0.1:9", "--grace", "15") as served,
+        socket_at(served.url, "/api/v1/events") as link,
+        curl(served.url, "/api/v1/events") as stream,
+    ):
+        assert next(stream)["event"] == "snapshot"
+        assert json.loads(link.recv(5))["type"] == "snapshot"
+        served.process.send_signal(signal.SIGTERM)
+        assert not [event for event in stream if "data" in event]
+        _, code, _ = all_of(link)
+        assert code in (1001, 1012)
+        assert served.process.wait(5) == 0

@@ -17,6 +17,7 @@ from headrace.events import TryFailed
 from headrace.jobs import Job
 from headrace.model import Outcome
 from headrace.service.operations.gauges import Gauges
+from headrace.service.operations.requests import RequestCounts
 
 MAX_ENDPOINTS = 64
 """Endpoints that are told apart in counters; those that come later are `other`."""
@@ -30,6 +31,7 @@ class Metrics(Watcher):
         self.registry = CollectorRegistry()
         self.gauges = Gauges()
         self.registry.register(self.gauges)
+        self.requests = RequestCounts(self.registry)
         self._items = self._counter(
             "items", "Items of jobs that ended, by how.", "route", "outcome"
         )
