@@ -13,16 +13,11 @@ import msgspec
 from headrace.cli import words
 from headrace.cli.exits import Exit
 from headrace.cli.jobfinding import each_job, find_job, found_store
-from headrace.cli.jobviews import (
-    job_fields,
-    list_lines,
-    show_lines,
-    why_fields,
-    why_lines,
-)
+from headrace.cli.jobviews import list_lines, show_lines, why_lines
 from headrace.clock import SystemClock
 from headrace.config import load_store
 from headrace.errors import ConfigError
+from headrace.insight.jobfields import job_fields, why_fields
 from headrace.insight.tally import Tally
 from headrace.jobs import JOB_ENDS, Job, JobState
 from headrace.jsonl.output import line_of
@@ -97,7 +92,8 @@ async def explain_job(asked: Asked, ref: str) -> Exit:
             number = page[-1].number
         troubles = await store.troubles(job.number)
     asked.tell(
-        why_lines(job, tally, troubles), lambda: why_fields(job, tally, troubles)
+        why_lines(job, tally, troubles),
+        lambda: {**job_fields(job), **why_fields(tally, troubles)},
     )
     return Exit.SUCCEEDED
 

@@ -8,6 +8,7 @@ from fastapi import APIRouter, FastAPI
 
 from headrace.service.core import Service
 from headrace.service.errors import HANDLERS
+from headrace.service.jobs import router as jobs
 from headrace.service.middleware import BodyLimits, Endings, RequestIds
 from headrace.service.openai import batches, files, gateway
 from headrace.service.operations import health, scraping
@@ -23,6 +24,7 @@ OPENAI: tuple[APIRouter, ...] = (
 """Routers of OpenAI's API, served under `/v1` and without it."""
 
 OWN: tuple[APIRouter, ...] = (
+    jobs.router,
     sse.own,
     websocket.own,
     health.router,
