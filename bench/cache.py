@@ -13,11 +13,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from headrace.app import RouteTools, Terms, build, unheard
+from headrace.app import RouteTools, Terms, build
 from headrace.caches.memory import MemoryCache
 from headrace.clock import SystemClock
 from headrace.engine.caching import Caching, Keeping
 from headrace.engine.callkeys import http_key_of
+from headrace.events import unheard
 from headrace.model import Call, Endpoint, Limits, Reply, Retry, Trace, Usage
 from headrace.ports import Cache
 from headrace.stores.opening import open_store

@@ -13,11 +13,12 @@ from aiolimiter import AsyncLimiter
 from tenacity import retry, stop_after_attempt, wait_exponential
 
 import headrace
-from headrace.app import RouteTools, build, function_provider, unheard
+from headrace.app import RouteTools, build, function_provider
 from headrace.clock import SystemClock
 from headrace.engine.crew import Crew
 from headrace.engine.meter import Meter
 from headrace.engine.runner import Runner, RunTools
+from headrace.events import unheard
 from headrace.model import Call, Cost, Endpoint, Limits, Retry, Trace
 from measure import REPEATS, median, table, timed
 

@@ -13,10 +13,10 @@ import random
 import statistics
 import time
 
-from headrace.app import unheard
 from headrace.clock import SystemClock
 from headrace.engine.gate import Gate
 from headrace.engine.ticket import Ticket
+from headrace.events import unheard
 from headrace.model import Call, Cost, Endpoint, Limits, Priority, Trace, Usage
 from headrace.policies.balance import STRATEGIES, balancer_named
 from measure import REPEATS, median, table

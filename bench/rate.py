@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import random
 
-from headrace.app import RouteTools, build, unheard
+from headrace.app import RouteTools, build
 from headrace.engine.crew import Crew
 from headrace.errors import CallError
+from headrace.events import unheard
 from headrace.model import Call, Endpoint, Limits, Retry, Trace
 from headrace.providers.dialects import dialect_named
 from headrace.simulation.provider import SimulatedProvider

@@ -7,11 +7,10 @@ import asyncio
 import pytest
 
 from engine_building import a_call
-from headrace.app import unheard
 from headrace.engine.gate import Gate
 from headrace.engine.shutdown import Drained
 from headrace.errors import Overloaded
-from headrace.events import EndpointView
+from headrace.events import EndpointView, unheard
 from headrace.model import Endpoint, Limits, Priority, Quota, Usage
 from headrace.simulation.virtual import VirtualClock, run_virtual
 

@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine_building import a_call
-from headrace.app import unheard
 from headrace.engine.backfilling import Backfill
 from headrace.engine.gate import Gate
 from headrace.engine.lane import Lane
 from headrace.engine.site import Site
 from headrace.engine.siterates import LATENESS_S
 from headrace.engine.ticket import Ticket
+from headrace.events import unheard
 from headrace.model import Endpoint, Limits, Priority
 from headrace.simulation.virtual import VirtualClock, run_virtual
 

@@ -9,8 +9,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from headrace.app import Built, RouteTools, build, unheard
+from headrace.app import Built, RouteTools, build
 from headrace.engine.checking import Checking
+from headrace.events import unheard
 from headrace.model import Call, Endpoint, Limits, Retry, Trace
 from headrace.providers.dialects import dialect_named
 from headrace.providers.http import HttpProvider

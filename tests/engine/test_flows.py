@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import Mapping, Sequence
 
 from engine_building import a_bench
-from headrace.app import unheard
 from headrace.clock import SystemClock
 from headrace.engine.served import Served
 from headrace.engine.session import Session, SessionTools
 from headrace.engine.shutdown import Shutdown
+from headrace.events import unheard
 from headrace.jobs import Flow, Job, Leased
 from headrace.model import Call, Cost, Endpoint, Limits, Outcome, Priority, Trace
 from headrace.stores.memory import MemoryStore

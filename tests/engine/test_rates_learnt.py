@@ -12,10 +12,10 @@ import msgspec
 import pytest
 
 from engine_building import a_bench, answers_after
-from headrace.app import RouteTools, build, unheard
+from headrace.app import RouteTools, build
 from headrace.engine.crew import Crew
 from headrace.errors import CallError, Throttled
-from headrace.events import EndpointView
+from headrace.events import EndpointView, unheard
 from headrace.model import Call, Endpoint, Limits, Quota, Reply, Retry, Trace
 from headrace.providers.dialects import dialect_named
 from headrace.simulation.meters import RateModel

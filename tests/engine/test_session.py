@@ -9,12 +9,11 @@ from typing import Any
 from msgspec.structs import replace
 
 from engine_building import Pupil, a_bench
-from headrace.app import unheard
 from headrace.clock import SystemClock
 from headrace.engine.served import Served
 from headrace.engine.session import Session, SessionTools
 from headrace.engine.shutdown import Drained, Shutdown
-from headrace.events import Event, JobMoved, Listener
+from headrace.events import Event, JobMoved, Listener, unheard
 from headrace.jobs import Flow, Job, JobState, Leased
 from headrace.model import Call, Endpoint, Limits, Outcome, Trace
 from headrace.ports import Learner, Store

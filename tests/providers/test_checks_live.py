@@ -8,8 +8,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from headrace.app import RouteTools, build_http_route, unheard
+from headrace.app import RouteTools, build_http_route
 from headrace.clock import SystemClock
+from headrace.events import unheard
 from headrace.model import Limits
 from headrace.routes import HttpRoute
 

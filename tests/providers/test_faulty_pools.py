@@ -12,9 +12,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from headrace.app import RouteTools, build, unheard
+from headrace.app import RouteTools, build
 from headrace.clock import SystemClock
 from headrace.errors import CallError, ErrorCode, PermanentError
+from headrace.events import unheard
 from headrace.model import Endpoint, Limits, Retry
 from headrace.providers.dialects import dialect_named
 from headrace.providers.http import HttpProvider
