@@ -117,6 +117,8 @@ class TryFailed(msgspec.Struct, frozen=True):
     endpoint: str
     wait_s: float | None
     """Seconds until the next try; None = given up."""
+    attempt: int = 0
+    """Which try of the call it was, from 1; 0 = not known."""
 
 
 class BreakerMoved(msgspec.Struct, frozen=True):

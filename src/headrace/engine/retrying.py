@@ -117,7 +117,14 @@ class _Course:
         wait_s = self._wait_s(error)
         tools, trace = self._tools, self._call.trace
         tools.listener(
-            TryFailed(self._call.id, error.code, error.message, trace.endpoint, wait_s)
+            TryFailed(
+                self._call.id,
+                error.code,
+                error.message,
+                trace.endpoint,
+                wait_s,
+                trace.tries,
+            )
         )
         if wait_s is None:
             raise error

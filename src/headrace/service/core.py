@@ -24,6 +24,7 @@ from headrace.service.openai.batchkeeper import Batches
 from headrace.service.openai.filestore import FileStore
 from headrace.service.operations.metrics import Metrics
 from headrace.service.operations.retention import Retention
+from headrace.service.operations.trylog import TryLog
 from headrace.service.repeats import Repeats
 from headrace.service.stream.hub import Hub
 from headrace.terms import CacheRules, Hedge
@@ -90,6 +91,7 @@ async def open_service(
         files = await open_files(settings.store)
         service = Service(home, settings, clock, files)
         home.changes.watch(service.metrics)
+        home.changes.watch(TryLog(clock))
         retention = Retention(home.store, clock, settings.keep_days)
         try:
             async with (

@@ -136,7 +136,12 @@ async def _store_failed(_: Request, error: Exception) -> Response:
 async def _fault(request: Request, error: Exception) -> Response:
     """Answer for a fault of our own; its traceback goes to the log alone."""
     request_id = request.scope.get(REQUEST_ID, "")
-    _log.error("request %s failed by a fault of headrace", request_id, exc_info=error)
+    _log.error(
+        "request %s failed by a fault of headrace",
+        request_id,
+        exc_info=error,
+        extra={"request_id": request_id},
+    )
     message = f"a fault of headrace itself; its log tells more of request {request_id}"
     headers = {"x-request-id": request_id}
     return error_response(

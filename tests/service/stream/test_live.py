@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import signal
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,10 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import Close
 from websockets.sync.client import ClientConnection, connect
+from websockets.typing import Subprotocol
 
 import headrace
-from shell_live import Serve
+from shell_live import COMMAND, Serve, clean_environment
 from stream_clients import curl, status
 
 pytestmark = pytest.mark.live
@@ -189,3 +191,29 @@ def test_a_service_that_stops_lets_its_listeners_go(
         _, code, _ = all_of(link)
         assert code in (1001, 1012)
         assert served.process.wait(5) == 0
+
+
+def key_for(folder: Path) -> str:
+    """Make a key with the command."""
+    made = subprocess.run(
+        [*COMMAND, "keys", "add", "--json"],
+        cwd=folder,
+        env=clean_environment(),
+        capture_output=True,
+        check=True,
+    )
+    key: str = json.loads(made.stdout)["key"]
+    return key
+
+
+def test_a_browser_gives_its_key_as_a_subprotocol(serve: Serve, tmp_path: Path) -> None:
+    key = key_for(tmp_path)
+    with serve("--base-url", "http://127.0.0.1:9") as served:
+        with socket_at(served.url, "/api/v1/events") as link:
+            told, code, _ = all_of(link)
+        assert (told, code) == ([], 4401)
+        url = served.url.replace("http", "ws", 1) + "/api/v1/events"
+        offered = [Subprotocol("headrace"), Subprotocol(f"bearer.{key}")]
+        with connect(url, subprotocols=offered, close_timeout=2) as link:
+            assert link.subprotocol == "headrace"
+            assert json.loads(link.recv(5))["type"] == "snapshot"
