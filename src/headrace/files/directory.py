@@ -33,28 +33,26 @@ class DirectoryFiles:
         self._place = place
 
     async def write(self, id: str, chunks: AsyncIterable[bytes]) -> int:
-        target = self._place / checked(id)
-        partial = self._place / f"{id}.{uuid4().hex}{_PARTIAL}"
+        writing = _Writing(self._place, checked(id))
         size, pending = 0, bytearray()
-        file: BinaryIO = await _on_disk(partial.open, "xb")
         try:
+            await _on_disk(writing.begin)
             async for chunk in chunks:
                 size += len(chunk)
                 pending += chunk
                 if len(pending) >= PIECE_BYTES:
-                    await _on_disk(file.write, bytes(pending))
+                    await _on_disk(writing.add, bytes(pending))
                     pending.clear()
-            await _on_disk(_finish, file, bytes(pending), partial, target)
-        except BaseException:
-            await asyncio.shield(_on_disk(_abandon, file, partial))
-            raise
+            await _on_disk(writing.finish, bytes(pending))
+        finally:
+            await _on_disk(writing.abandon)
         return size
 
     async def read(self, id: str, start: int = 0) -> AsyncIterator[bytes]:
-        try:
-            file: BinaryIO = await _on_disk((self._place / checked(id)).open, "rb")
-        except FileNotFoundError:
-            raise NotFound(f"there is no file {id}") from None
+        path = self._place / checked(id)
+        file: BinaryIO | None = await _on_disk(_if_there, path.open, "rb")
+        if file is None:
+            raise NotFound(f"there is no file {id}")
         try:
             await _on_disk(file.seek, start)
             while piece := await _on_disk(file.read, PIECE_BYTES):
@@ -63,18 +61,11 @@ class DirectoryFiles:
             file.close()
 
     async def size(self, id: str) -> int | None:
-        try:
-            found = await _on_disk(os.stat, self._place / checked(id))
-        except FileNotFoundError:
-            return None
-        return int(found.st_size)
+        found = await _on_disk(_if_there, os.stat, self._place / checked(id))
+        return None if found is None else int(found.st_size)
 
     async def delete(self, id: str) -> bool:
-        try:
-            await _on_disk(os.unlink, self._place / checked(id))
-        except FileNotFoundError:
-            return False
-        return True
+        return await _on_disk(_unlinked, self._place / checked(id))
 
     async def close(self) -> None:
         return
@@ -99,32 +90,86 @@ def _prepare(place: Path) -> None:
         partial.unlink(missing_ok=True)
 
 
-def _finish(file: BinaryIO, rest: bytes, partial: Path, target: Path) -> None:
-    """Write the last bytes, make sure that they last, and give the file its name."""
-    file.write(rest)
-    file.flush()
-    os.fsync(file.fileno())
-    file.close()
-    partial.replace(target)
-    directory = os.open(target.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+class _Writing:
+    """One file on its way; each step runs in a thread, one after the other.
 
+    Args:
+        place: the directory.
+        id: of the file.
+    """
 
-def _abandon(file: BinaryIO, partial: Path) -> None:
-    with suppress(OSError):
+    def __init__(self, place: Path, id: str) -> None:
+        self._target = place / id
+        self._partial = place / f"{id}.{uuid4().hex}{_PARTIAL}"
+        self._file: BinaryIO | None = None
+
+    def begin(self) -> None:
+        self._file = self._partial.open("xb")
+
+    def add(self, piece: bytes) -> None:
+        assert self._file is not None
+        self._file.write(piece)
+
+    def finish(self, rest: bytes) -> None:
+        """Write the last bytes, make sure that they last, and give the file its name."""
+        file = self._file
+        assert file is not None
+        file.write(rest)
+        file.flush()
+        os.fsync(file.fileno())
         file.close()
-    with suppress(OSError):
-        partial.unlink(missing_ok=True)
+        self._partial.replace(self._target)
+        self._file = None
+        directory = os.open(self._target.parent, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+
+    def abandon(self) -> None:
+        """Remove what was not finished."""
+        if self._file is None:
+            return
+        with suppress(OSError):
+            self._file.close()
+        with suppress(OSError):
+            self._partial.unlink(missing_ok=True)
 
 
 async def _on_disk(work: Callable[..., T], *arguments: Any) -> T:
-    """Do disk work in a thread; say what a failing disk needs."""
+    """Do disk work in a thread, to its end also if cancelled meanwhile.
+
+    Raises:
+        StoreError: the disk fails; says what it needs.
+    """
+    step = asyncio.ensure_future(asyncio.to_thread(_translated, work, *arguments))
     try:
-        return await asyncio.to_thread(work, *arguments)
-    except FileNotFoundError:
+        return await asyncio.shield(step)
+    except asyncio.CancelledError:
+        while not step.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait([step])
         raise
+
+
+def _translated(work: Callable[..., T], *arguments: Any) -> T:
+    try:
+        return work(*arguments)
     except OSError as error:
         raise StoreError(f"files: {error}; free room, or mend the disk") from error
+
+
+def _unlinked(path: Path) -> bool:
+    try:
+        path.unlink()
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _if_there(work: Callable[..., T], *arguments: Any) -> T | None:
+    """Do something with a file; None if it is not there."""
+    try:
+        return work(*arguments)
+    except FileNotFoundError:
+        return None

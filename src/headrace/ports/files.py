@@ -17,7 +17,7 @@ class Files(Protocol):
         """Keep a file once all its bytes have come, in place of an earlier one.
 
         Whoever reads the earlier one meanwhile reads it to its end. If `chunks` raises,
-        or this is cancelled, nothing has changed.
+        nothing has changed; if this is cancelled, it has happened wholly or not at all.
 
         Args:
             id: of `[A-Za-z0-9_-]`, at most 64 characters.

@@ -103,6 +103,17 @@ async def a_cancelled_writing_changes_nothing(files: Files) -> None:
     assert await files.size("a") is None
 
 
+async def cancelled_at_any_step_it_is_whole_or_not_there(files: Files) -> None:
+    for steps in range(30):
+        writing = asyncio.create_task(files.write("a", pieces(b"12", b"34")))
+        await asyncio.wait([writing], timeout=steps * 1e-4)
+        writing.cancel()
+        await asyncio.gather(writing, return_exceptions=True)
+        if await files.size("a") is not None:
+            assert await whole(files, "a") == b"1234"
+            await files.delete("a")
+
+
 async def two_writings_at_once_leave_one_of_them(files: Files) -> None:
     one, two = b"1" * 2_500_000, b"2" * 2_500_000
     await asyncio.gather(
@@ -129,6 +140,7 @@ CHECKS: Final[tuple[FilesCheck, ...]] = (
     a_second_writing_takes_the_place_of_the_first,
     a_writing_that_breaks_off_changes_nothing,
     a_cancelled_writing_changes_nothing,
+    cancelled_at_any_step_it_is_whole_or_not_there,
     two_writings_at_once_leave_one_of_them,
     an_id_that_could_be_a_path_is_refused,
 )

@@ -83,7 +83,7 @@ class FileStore:
         try:
             return await self._files.write(id, chunks)
         except BaseException:
-            await asyncio.shield(self._documents.delete(KIND, id))
+            await asyncio.shield(self.discard(id))
             raise
 
     async def publish(self, facts: FileFacts) -> None:
