@@ -162,7 +162,7 @@ def serve(
         Option(
             "--keep-days",
             metavar="DAYS",
-            help="Days that jobs are kept after their end (for ever).",
+            help="Days that jobs and batches are kept after their end (for ever).",
         ),
     ] = None,
     log: Annotated[

@@ -12,6 +12,8 @@ from headrace.clock import SystemClock
 from headrace.errors import StoreError
 from headrace.events import TryFailed
 from headrace.service.api import make_app
+from headrace.service.openai.batch import Batch
+from headrace.service.openai.batchbook import BatchBook, Hold
 from headrace.service.operations.metrics import MAX_ENDPOINTS, Metrics
 from headrace.service.operations.retention import Retention
 from headrace.service.stream.hub import Hub
@@ -168,3 +170,19 @@ def test_without_a_setting_jobs_are_kept_for_ever() -> None:
             return await Retention(home.store, clock, None).prune()
 
     assert asyncio.run(main()) == 0
+
+
+@pytest.mark.parametrize(("ended_at", "is_kept"), [(100, False), (None, True)])
+def test_batches_are_forgotten_after_their_time(
+    ended_at: int | None, is_kept: bool
+) -> None:
+    batch = Batch("batch_a", "", "file-a", "/v1/x", "24h", 1, 2, completed_at=ended_at)
+
+    async def main() -> bool:
+        async with headrace.open(":memory:", [Steps().route]) as home:
+            book = BatchBook(home.store.documents())
+            await book.add(batch, Hold())
+            await Retention(home.store, SystemClock(), 1.0).prune()
+            return await book.find("batch_a") is not None
+
+    assert asyncio.run(main()) == is_kept

@@ -145,6 +145,13 @@ class Batch(msgspec.Struct, frozen=True, omit_defaults=True):
         return self.state in BATCH_ENDS
 
     @property
+    def ended_at(self) -> int | None:
+        """When it ended; None if it has not."""
+        return (
+            self.completed_at or self.failed_at or self.expired_at or self.cancelled_at
+        )
+
+    @property
     def job_name(self) -> str:
         """The name of the job that the present validation fills."""
         return f"{self.id}/{self.takes}"

@@ -129,3 +129,16 @@ class BatchBook:
     async def close(self, id: str) -> None:
         """Nobody needs to look after this batch any more; idempotent."""
         await self._documents.delete(OPEN_KIND, id)
+
+    async def forget(self, until: float) -> int:
+        """Forget the batches that ended before a moment (UTC seconds); return how many."""
+        forgotten, last = 0, None
+        while page := await self._documents.documents(
+            KIND, after=last, limit=_PAGE, oldest_first=True
+        ):
+            last = page[-1].number
+            for document in page:
+                ended_at = _batch(document.body).ended_at
+                if ended_at is not None and ended_at < until:
+                    forgotten += await self._documents.delete(KIND, document.id)
+        return forgotten

@@ -1,4 +1,4 @@
-"""Throws away jobs that have ended long ago, with all that belongs to them.
+"""Throws away batches and jobs that have ended long ago, with all that belongs to them.
 
 Files expire at times of their own; events are not kept at all.
 """
@@ -14,6 +14,7 @@ from headrace.clock import Clock
 from headrace.errors import StoreError, WrongState
 from headrace.jobs import JOB_ENDS, Job
 from headrace.ports import Store
+from headrace.service.openai.batchbook import BatchBook
 
 _log = logging.getLogger("headrace.service")
 EVERY_S = 600.0
@@ -22,7 +23,7 @@ _PAGE = 100
 
 
 class Retention:
-    """Removes the jobs of a store some time after their end.
+    """Removes the batches and jobs of a store some time after their end.
 
     Args:
         store: where they are.
@@ -50,7 +51,7 @@ class Retention:
                 await pruning
 
     async def prune(self) -> int:
-        """Remove what has been over for long enough; return how many jobs."""
+        """Remove what has been over for long enough; return how many there were."""
         if self._keep_days is None:
             return 0
         until = self._clock.utc() - self._keep_days * _DAY_S
@@ -60,7 +61,7 @@ class Retention:
             for job in jobs:
                 if _is_over(job, until):
                     removed += await self._remove(job)
-        return removed
+        return removed + await BatchBook(self._store.documents()).forget(until)
 
     async def _remove(self, job: Job) -> int:
         try:
@@ -73,7 +74,9 @@ class Retention:
         while True:
             try:
                 if removed := await self.prune():
-                    _log.info("%d jobs were removed: their time was over", removed)
+                    _log.info(
+                        "%d jobs and batches were removed: their time was over", removed
+                    )
             except StoreError as error:
                 _log.warning("nothing could be removed: %s", error)
             await self._clock.sleep(EVERY_S)
