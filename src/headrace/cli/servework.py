@@ -100,7 +100,10 @@ class Serving:
                     await asyncio.wait([serving])
 
     def _key_of(self, endpoint: Endpoint) -> str | None:
-        return self._own_keys.get(endpoint.key_env or "", self._key)
+        name = endpoint.key_env
+        if name is None or (name and name == self._settings.api_key_env):
+            return self._key
+        return self._own_keys.get(name)
 
     @contextlib.asynccontextmanager
     async def _logging(self) -> AsyncIterator[Tracing | None]:

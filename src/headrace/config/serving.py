@@ -50,6 +50,8 @@ class ServeSettings(msgspec.Struct, frozen=True):
     max_header_bytes: int = 64 * 2**10
     max_connections: int = 20_000
     client_timeout: float = 30.0
+    private_upstreams: bool = False
+    """May the admin API add endpoints with addresses of private ranges?"""
     keep_days: float | None = None
     log: str = "text"
 
@@ -104,6 +106,7 @@ SERVE_RULES: Mapping[str, Rule] = {name: RULES[name] for name in _SHARED} | {
         Annotated[float, Meta(gt=0, le=36_600)], "days above 0, at most 36600"
     ),
     "log": Rule(str, "text or json", _log),
+    "private_upstreams": Rule(bool, "true or false"),
     "client_timeout": Rule(
         Annotated[float, Meta(gt=0, le=86_400)], "seconds above 0, at most 86400"
     ),

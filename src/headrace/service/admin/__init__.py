@@ -1,0 +1,1 @@
+"""Administration: `/api/v1/endpoints`, `/limits`, `/system/stats`, `/admin/cleanup`."""
