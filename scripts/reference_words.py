@@ -138,6 +138,7 @@ SETTING_WORDS = {
     "max_file_bytes": "The longest body of an upload (413); none is set by itself.",
     "max_line_bytes": "The longest line of an input, its line feed not counted.",
     "max_batch_lines": "Requests in a batch's input (`too_many_tasks`); any number by itself.",
+    "private_upstreams": "May the admin API add addresses of private ranges?",
     "max_header_bytes": "The longest head of a request (431).",
     "max_connections": "Connections open at once; more are refused (503).",
     "client_timeout": "Seconds that a client has for the head of a request, for its "
