@@ -15,6 +15,7 @@ from headrace.engine.caching import Caching, Keeping
 from headrace.engine.callkeys import function_key_of
 from headrace.errors import BadCall, CallError, Overloaded, StoreError, TimedOut
 from headrace.model import Limits, Reply, Retry, Trace, Usage
+from headrace.policies.keeping import REST_S
 from headrace.ports import Cache, CacheSize, Kept
 from headrace.simulation.virtual import VirtualClock, run_virtual
 from headrace.terms import CacheRules
@@ -460,6 +461,120 @@ def test_a_cache_that_fails_fails_no_call(caplog: pytest.LogCaptureFixture) -> N
 
     run_virtual(main())
     assert len(caplog.records) == 1
+
+
+class Failing(MemoryCache):
+    """A cache that can be made to hang for ten seconds and then fail, part by part."""
+
+    def __init__(self) -> None:
+        super().__init__(VirtualClock())
+        self.fails: set[str] = set()
+        self.asked: list[str] = []
+
+    async def get(self, key: bytes) -> Kept | None:
+        await self._hang("get")
+        return await super().get(key)
+
+    async def put(self, key: bytes, value: bytes, fresh_s: Any, kept_s: Any) -> None:
+        await self._hang("put")
+        await super().put(key, value, fresh_s, kept_s)
+
+    async def claim(self, key: bytes, holder: str, lease_s: float) -> bool:
+        await self._hang("claim")
+        return await super().claim(key, holder, lease_s)
+
+    async def _hang(self, part: str) -> None:
+        self.asked.append(part)
+        if part in self.fails:
+            await asyncio.sleep(10)
+            raise StoreError("hangs")
+
+
+def test_a_cache_that_hangs_holds_up_one_call_in_each_rest() -> None:
+    async def main() -> None:
+        cache = Failing()
+        cache.fails = {"get", "put", "claim"}
+        caching = a_caching(cache, is_shared=True)
+        bench = bench_of(slow, caching)
+        now = asyncio.get_running_loop().time
+        began = now()
+        for n in range(60):
+            assert (await bench.call(str(n), payload=n)).ok
+        rests = 1 + (now() - began) / REST_S
+        assert cache.asked.count("get") <= rests
+        assert len(cache.asked) <= 2 * rests
+        await caching.close()
+
+    run_virtual(main())
+
+
+def test_a_cache_that_is_well_again_is_used_after_its_rest() -> None:
+    async def main() -> None:
+        cache = Failing()
+        cache.fails = {"get", "put", "claim"}
+        caching = a_caching(cache, is_shared=True)
+        bench = bench_of(slow, caching)
+        await bench.call("a")
+        cache.fails = set()
+        await asyncio.sleep(REST_S)
+        await bench.call("b")
+        await bench.call("c")
+        assert len(bench.provider.started) == 2
+        await caching.close()
+
+    run_virtual(main())
+
+
+def test_what_can_be_read_is_given_while_nothing_can_be_put() -> None:
+    async def main() -> None:
+        cache = Failing()
+        caching = a_caching(cache, is_shared=True)
+        bench = bench_of(slow, caching)
+        await bench.call("a", payload="kept")
+        cache.fails = {"put", "claim"}
+        await bench.call("b", payload="new")
+        await bench.call("c", payload="kept")
+        assert len(bench.provider.started) == 2
+        await caching.close()
+
+    run_virtual(main())
+
+
+async def calls_sent(cache: Failing) -> int:
+    """Make one call in a process of its own; return how often it was sent."""
+    caching = a_caching(cache, is_shared=True)
+    bench = bench_of(slow, caching)
+    assert (await asyncio.wait_for(bench.call(), 100)).ok
+    await caching.close()
+    return len(bench.provider.started)
+
+
+@pytest.mark.parametrize("damaged", [b"", b"\x00{", b"\x01junk", b"?"])
+def test_a_damaged_answer_is_made_again_and_mended(
+    damaged: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
+        cache = Failing()
+        key = function_key_of("f")(a_call())
+        assert key is not None
+        await cache.put(key, damaged, None, None)
+        assert await calls_sent(cache) == 1
+        assert await calls_sent(cache) == 0
+
+    run_virtual(main())
+    assert [record.message for record in caplog.records] == [
+        "answers that were kept are damaged, so they are made again"
+    ]
+
+
+def test_an_answer_that_is_there_but_cannot_be_read_is_made_again() -> None:
+    async def main() -> None:
+        cache = Failing()
+        await calls_sent(cache)
+        cache.fails = {"get"}
+        assert await calls_sent(cache) == 1
+
+    run_virtual(main())
 
 
 @pytest.mark.parametrize("is_shared", [False, True])

@@ -41,6 +41,9 @@ async def open_redis(
     """
     try:
         from redis.asyncio import BlockingConnectionPool, Redis
+        from redis.asyncio.retry import Retry
+        from redis.backoff import NoBackoff
+        from redis.exceptions import ConnectionError as Disconnected
     except ImportError as error:
         raise ConfigError(
             "cache store: an address of Redis needs the package redis, which is not "
@@ -53,6 +56,9 @@ async def open_redis(
             timeout=TIMEOUT_S,
             socket_timeout=TIMEOUT_S,
             socket_connect_timeout=TIMEOUT_S,
+            # Once more, if a connection that lay idle was closed; a server that hangs
+            # is not waited for again.
+            retry=Retry(NoBackoff(), 1, supported_errors=(Disconnected,)),
         )
     except ValueError as error:
         raise ConfigError(f"cache store: the address of Redis is wrong: {error}") from (

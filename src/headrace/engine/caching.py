@@ -201,9 +201,15 @@ class _CachingLayer:
         """Wait until no other process makes this call; return its answer if it came."""
         looks = 0
         while not await self._keeper.claim(key):
-            reply = _fresh(await self._keeper.get(key))
+            kept = await self._keeper.get(key)
+            reply = _fresh(kept)
             if reply is not None:
                 return reply
+            if kept is not None and kept.is_fresh:
+                self._keeper.note_damaged()
+                return None  # no lease is given while it is there: the call mends it
+            if not self._keeper.reads_well:
+                return None  # the answer may be there and never be seen
             now = self._clock.monotonic()
             if call.deadline is not None and now >= call.deadline:
                 raise _too_late()

@@ -1,4 +1,4 @@
-"""How long an answer is kept, and how long to wait for one that another process makes."""
+"""How long an answer is kept, how long to wait for one, and when to leave a cache alone."""
 
 from __future__ import annotations
 
@@ -10,6 +10,10 @@ from headrace.terms import CacheRules
 
 LEASE_S: Final = 10.0
 """How long a dead process may hold up others; a live one renews three times as often."""
+
+REST_S: Final = 30.0
+"""How long a cache that failed is left alone: three times what a locked file holds one up,
+so at most one call in a rest is slow; and short beside the hours of a run."""
 
 _FIRST_POLL_S: Final = 0.05
 _LONGEST_POLL_S: Final = 0.5
@@ -48,3 +52,33 @@ def poll_s(looks: int, u: float) -> float:
     """
     step_s = min(_LONGEST_POLL_S, _FIRST_POLL_S * 2.0 ** min(looks, 10))
     return step_s * (0.5 + 0.5 * u)
+
+
+class Rest(msgspec.Struct, frozen=True, gc=False):
+    """When a cache that failed is asked again.
+
+    A cache that hangs holds up whoever asks it. So it is left alone after a failure, and
+    then one caller looks for all.
+
+    Invariant: after a failure, at most one caller in `REST_S` seconds is let through
+    until one of them was answered.
+    """
+
+    until: float | None = None
+    """Monotonic seconds; None = it is well."""
+
+    def allows(self, now: float) -> bool:
+        """May it be asked now?"""
+        return self.until is None or now >= self.until
+
+    def asked(self, now: float) -> Rest:
+        """Let only this one look, if it was not well."""
+        return self if self.until is None else Rest(now + REST_S)
+
+    def failed(self, now: float) -> Rest:
+        """Leave it alone from now."""
+        return Rest(now + REST_S)
+
+    def answered(self) -> Rest:
+        """It is well."""
+        return self if self.until is None else Rest()
