@@ -19,13 +19,13 @@ LONGEST_OPEN_S = 20.0 * 1.2
 """Third time open, longest jitter: the outage lasts for three."""
 
 
-def failing(share: float, seed: int, duration_s: float):
-    """Call a server that fails a share of the calls."""
+def failing(share: float, seed: int, duration_s: float, error_s: float = 1.0):
+    """Call a server that fails a share of the calls, after `error_s` each."""
     return run(
         {
             "latency": latency(0.5),
             "error_rates": {500: share},
-            "error_latency": "constant:1",
+            "error_latency": f"constant:{error_s}",
         },
         seed,
         CALLERS,
@@ -45,6 +45,12 @@ def test_goal_8_a_dead_server_is_hardly_called_more_often_than_there_are_calls()
 def test_goal_8_a_tenth_of_failures_costs_no_more_than_its_retries():
     found = [failing(0.1, seed, 60).measures for seed in range(3)]
     assert median(m["tries_per_call"] for m in found) <= 1.0 / 0.9 * 1.03
+    assert all(m["failed"] == 0 for m in found)
+
+
+def test_a_lone_server_that_fails_a_tenth_at_once_is_used_all_the_same():
+    found = [failing(0.1, seed, 60, error_s=0.1).measures for seed in range(5)]
+    assert min(m["utilisation"] for m in found) >= 0.85
     assert all(m["failed"] == 0 for m in found)
 
 

@@ -81,6 +81,46 @@ def test_where_the_overload_is_over_it_grows_as_ever():
     assert limit.value == 512
 
 
+def overloaded(limit: Adaptive, now: float) -> Adaptive:
+    """Let calls be lost until it is cut."""
+    before = limit.value
+    while limit.value == before:
+        limit = ended(limit, Verdict.OVERLOADED, now)
+    return limit
+
+
+def answered(limit: Adaptive, calls: int, now: float) -> Adaptive:
+    for _ in range(calls):
+        limit = ended(limit, Verdict.OK, now)
+    return limit
+
+
+def test_an_overload_at_the_end_of_the_quick_way_back_makes_that_way_shorter():
+    limit = overloaded(grown(190), 2.0)
+    cut, crest = limit.value, limit.course.crest
+    limit = overloaded(answered(limit, cut + 1, 4.0), 4.0)
+    assert limit.course.crest < crest
+    assert limit.value == limit.course.ramp == int(RULES.cut * (cut + 1))
+
+
+def test_a_server_that_refuses_and_fails_once_is_soon_used_as_before():
+    limit = ended(grown(65), Verdict.REFUSED, 2.0)
+    limit = answered(limit, RULES.calm_rounds * 65, 3.0)
+    for now in (4.0, 6.0, 8.0, 10.0):  # everything fails for a while
+        limit = overloaded(limit, now)
+    assert limit.value <= 20
+    assert answered(limit, 64, 12.0).value >= 64
+
+
+def test_a_server_that_refuses_and_fails_again_soon_is_used_with_care():
+    limit = ended(grown(65), Verdict.REFUSED, 2.0)
+    limit = overloaded(answered(limit, RULES.calm_rounds * 65, 3.0), 4.0)
+    limit = answered(limit, 100, 6.0)
+    before = limit.value
+    limit = answered(overloaded(limit, 8.0), 40, 10.0)
+    assert limit.value <= RULES.cut * before + 1
+
+
 def test_one_loss_among_many_answers_is_chance():
     limit = grown(200)
     assert ended(limit, Verdict.OVERLOADED, 2.0).value == limit.value

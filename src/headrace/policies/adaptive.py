@@ -9,9 +9,10 @@
 
 A refusal takes back one slot, since it says by how much the limit was too high. An
 overload does not, and cuts by 0.7, once an epoch; then the limit *recovers*: by an end
-each up to 0.7 of where the overload began, by a round each beyond that. Growth is paid out one slot an end, so
-it doubles in each call's duration, and what it overshoots is what starts while the
-first refusal is on its way.
+each up to 0.7 of where the overload began, by a round each beyond that. A server that
+refuses, and took as many for long, failed for another reason: there it comes back by an
+end each. Growth is paid out one slot an end, so it doubles in each call's duration, and
+what it overshoots is what starts while the first refusal is on its way.
 
 Source: algorithm notes of this project, 1.7; slow start: Jacobson 1988; epochs: Vegas
 and DataDesigner's generation guard. We differ: growth by ends, not by cohorts at once,
@@ -67,6 +68,9 @@ class Rules(msgspec.Struct, frozen=True, gc=False):
     """Below, each end lets so many in: a start of 2 then costs no time against one of
     8, and a server that takes one call refuses one, not seven."""
     cut: float = 0.7
+    calm_rounds: int = 8
+    """After so many rounds without a cut an overload is not for the number of calls, if
+    the server is one that refuses what is too many."""
     beyond_crest: int = 4
     """So many slots above the last overload it is not there any more."""
     least_losses: int = 2
@@ -94,6 +98,10 @@ class Course(msgspec.Struct, frozen=True, gc=False):
     """When the last epoch of overload began."""
     crest: int = 0
     """Slots when the last overload began."""
+    ramp: int = 0
+    """Slots up to which it comes back by an end each."""
+    cut_to: int = 0
+    """Slots that the last cut left."""
     cut_ends: int = 0
     """Ends at the last cut."""
     losses: int = 0
@@ -185,7 +193,7 @@ class Adaptive(msgspec.Struct, frozen=True, gc=False):
         course, value = self.course, self.value
         if guard is not None and not guard.allows(value):
             return Adaptive(value, course, ends, guard)
-        if value < RULES.cut * course.crest:
+        if value < course.ramp:
             return Adaptive(value + 1, course, ends, guard)
         if ends < course.due:
             return Adaptive(value, course, ends, guard)
@@ -247,7 +255,7 @@ class Adaptive(msgspec.Struct, frozen=True, gc=False):
         reason = f"refused at {sample.in_flight}"
         if course.phase is Phase.HOLDING:
             course = self._fell(sample, reason)
-        elif course.phase is Phase.GROWING or course.patience:
+        elif course.phase is not Phase.PROBING or course.patience:
             course = self._held(now, course.hold, reason)
             course = _turned(course, patience=max(0, course.patience - 1))
         else:
@@ -296,22 +304,30 @@ class Adaptive(msgspec.Struct, frozen=True, gc=False):
             course = _turned(course, losses=losses, lost_from=lost_from)
             return Adaptive(value, course, ends, self.guard)
         now = sample.started_at + sample.duration_s
-        # Of an overload that goes on, all cuts but the first say nothing of the level.
-        is_new = course.crest == 0 or ends - course.cut_ends >= value
+        # Of an overload that goes on, all cuts but the first say nothing of the level;
+        # one that comes back at the end of the ramp says that the ramp was too long.
+        since, cut_to = ends - course.cut_ends, max(1, int(RULES.cut * value))
+        crest, ramp = course.crest, course.ramp
+        if since >= value or value >= max(ramp, course.cut_to + 1):
+            crest, ramp = value, cut_to
+            if self.guard is None and since >= RULES.calm_rounds * value:
+                ramp = value
         course = _turned(
             course,
             phase=Phase.RECOVERING,
             due=ends + value,
             turned_at=now,
             cut_at=now,
+            cut_to=cut_to,
             cut_ends=ends,
-            crest=value if is_new else course.crest,
+            crest=crest,
+            ramp=ramp,
             losses=0,
             lost_from=ends,
             fallen=0,
             reason=f"{losses} calls overloaded it",
         )
-        return Adaptive(max(1, int(RULES.cut * value)), course, ends, self.guard)
+        return Adaptive(cut_to, course, ends, self.guard)
 
 
 _turned = msgspec.structs.replace
