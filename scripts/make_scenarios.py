@@ -52,8 +52,10 @@ The ranges of these scenarios say what it does now, not what one would wish for:
   such a server: **knee_ceiling** shows the same one with 96.
 - **slope**: a refusal for too quick a rise is taken for a limit per minute, which then
   grows slowly.
-- **shared_quota** and **rate_wrong_headers**: units that a header says others used count
-  for a whole minute from when we heard of them, so about half of what is free is used.
+- **shared_quota** and **rate_wrong_headers**: a refusal lowers the limit to what we used
+  of it, though others used a part too, so about half of what is free is used.
+- **restart**: after an outage one call probes the server, and while it is slow from the
+  cold start nothing else goes.
 """
 
 
