@@ -238,6 +238,7 @@ file_pieces = Table(
     metadata,
     Column("body", BigInteger, primary_key=True, autoincrement=False),
     Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("packed", SmallInteger, nullable=False),
     Column("data", LargeBinary, nullable=False),
 )
 

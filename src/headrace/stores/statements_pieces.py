@@ -9,6 +9,7 @@ from sqlalchemy import (
     ColumnElement,
     Double,
     Executable,
+    SmallInteger,
     Text,
     bindparam,
     delete,
@@ -57,8 +58,9 @@ def hold(d: Flavour) -> Executable:
 @Statement
 def add(_: Flavour) -> Executable:
     """Append a piece."""
+    packed = bindparam("packed", type_=SmallInteger)
     data = bindparam("data", type_=_p.data.type)
-    values = {"body": _BODY, "number": _NUMBER, "data": data}
+    values = {"body": _BODY, "number": _NUMBER, "packed": packed, "data": data}
     return insert(file_pieces).values(values).inline()
 
 
@@ -118,8 +120,8 @@ def find(_: Flavour) -> Executable:
 
 @Statement
 def piece(_: Flavour) -> Executable:
-    """A piece."""
-    return select(_p.data).where(_p.body == _BODY, _p.number == _NUMBER)
+    """A piece: is it packed, and its bytes."""
+    return select(_p.packed, _p.data).where(_p.body == _BODY, _p.number == _NUMBER)
 
 
 @Statement

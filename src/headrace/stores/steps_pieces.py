@@ -7,7 +7,8 @@ from typing import Final
 
 from headrace.errors import StoreError
 from headrace.stores import statements_pieces as of_pieces
-from headrace.stores.statement import Query, Steps
+from headrace.stores.packing import Packer
+from headrace.stores.statement import Packing, Query, Steps
 
 LEASE_S: Final = 600.0
 """After so long without a sign of life a writer or reader is taken for dead."""
@@ -26,7 +27,9 @@ def add(body: int, number: int, piece: bytes) -> Steps[None]:
     """Append a piece; the body's row is locked first, so that none removes it."""
     if not (yield Query(of_pieces.hold, {"of_body": body, "lease_s": LEASE_S})):
         raise _over()
-    given = {"of_body": body, "of_number": number, "data": piece}
+    pack: Packer = yield Packing()
+    packed, data = pack.pack(piece)
+    given = {"of_body": body, "of_number": number, "packed": packed, "data": data}
     yield Query(of_pieces.add, given)
 
 
@@ -58,7 +61,8 @@ def find(id: str) -> Steps[tuple[int, int] | None]:
 def piece(body: int, number: int) -> Steps[bytes | None]:
     """Return a piece of a body."""
     rows = yield Query(of_pieces.piece, {"of_body": body, "of_number": number})
-    return bytes(rows[0][0]) if rows else None
+    pack: Packer = yield Packing()
+    return pack.unpack(rows[0][0], bytes(rows[0][1])) if rows else None
 
 
 def remove(id: str) -> Steps[bool]:

@@ -33,9 +33,10 @@ def upgrade() -> None:
         "file_pieces",
         sa.Column("body", sa.BigInteger(), nullable=False),
         sa.Column("number", sa.BigInteger(), nullable=False),
+        sa.Column("packed", sa.SmallInteger(), nullable=False),
         sa.Column("data", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("body", "number"),
     )
     if op.get_bind().dialect.name == "postgresql":
-        # Its own compression would cost more time than the disk that it spares.
+        # What can be made smaller is so already.
         op.execute("ALTER TABLE file_pieces ALTER COLUMN data SET STORAGE EXTERNAL")
