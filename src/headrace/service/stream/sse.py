@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi import Depends, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from fastapi.sse import EventSourceResponse, format_sse_event
 
@@ -14,6 +14,7 @@ from headrace.service.auth import demand, principal
 from headrace.service.core import Service
 from headrace.service.documenting import refusals
 from headrace.service.principal import Principal
+from headrace.service.sifting import SiftingRouter
 from headrace.service.stream.course import (
     ALIVE,
     Asked,
@@ -49,9 +50,9 @@ LastId = Annotated[
 ]
 Items = Annotated[bool, Query(description="Also how each item ended.")]
 
-own = APIRouter(tags=["events"])
+own = SiftingRouter(tags=["events"])
 """Under Headrace's own paths."""
-openai = APIRouter(tags=["events"])
+openai = SiftingRouter(tags=["events"])
 """Beside OpenAI's paths."""
 
 
