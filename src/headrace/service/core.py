@@ -90,7 +90,7 @@ async def open_service(
         tracing=tracing,
     )
     async with home:
-        files = await open_files(settings.store)
+        files = await open_files(settings.store, home.store.file_pieces())
         service = Service(home, settings, clock, files)
         home.changes.watch(service.metrics)
         home.changes.watch(TryLog(clock))
