@@ -40,8 +40,6 @@ from headrace.routes import FunctionRoute, HttpRoute, Keys, key_of
 from headrace.stores.opening import open_store
 
 _BATCH = 2_000
-_HTTP_RESCUES = 100
-"""A call over HTTP seldom is why its process died: it is not soon called poisoned."""
 
 
 Route = HttpRoute | FunctionRoute
@@ -121,9 +119,7 @@ class Headrace:
                 self.store, self._clock, self, self._hear, self._shutdown, vigils
             )
             if len(vigils) == len(self._routes):
-                session_tools = msgspec.structs.replace(
-                    session_tools, max_rescues=_HTTP_RESCUES
-                )
+                session_tools = session_tools.for_http()
             served = [built.served for built in self._served.values()]
             self._session = Session(served, session_tools)
             self._working = asyncio.create_task(self._session.run())
