@@ -116,6 +116,8 @@ class Headrace:
             session_tools = SessionTools(
                 self.store, self._clock, self, self._hear, self._shutdown, vigils
             )
+            if len(vigils) == len(self._routes):
+                session_tools = session_tools.for_http()
             served = [built.served for built in self._served.values()]
             self._session = Session(served, session_tools)
             self._working = asyncio.create_task(self._session.run())

@@ -299,6 +299,20 @@ def live_owner(d: Flavour) -> Executable:
 
 
 @Statement
+def owners_all(_: Flavour) -> Executable:
+    """All owners, oldest first."""
+    return select(owners.c.epoch).order_by(owners.c.epoch)
+
+
+@Statement
+def expire_owners(d: Flavour) -> Executable:
+    """End the leases of these owners."""
+    return (
+        update(owners).where(d.among(owners.c.epoch, "numbers")).values(expires_at=0.0)
+    )
+
+
+@Statement
 def dead_owners(d: Flavour) -> Executable:
     """The owners whose lease has run out; none of them can come back."""
     return select(owners.c.epoch).where(owners.c.expires_at <= d.now)
