@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, Final, Literal
 
-from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi import Depends, Header, Query, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.requests import ClientDisconnect
 
@@ -21,13 +21,14 @@ from headrace.service.openai.filestore import FileFacts, FileStore, new_file_id
 from headrace.service.openai.multipart import UploadForm, demanded
 from headrace.service.principal import Principal
 from headrace.service.repeats import is_repeat, request_key
+from headrace.service.sifting import SiftingRouter
 
 PURPOSES: Final = ("assistants", "batch", "fine-tune", "vision", "user_data", "evals")
 MIN_KEPT_S, MAX_KEPT_S = 3_600, 2_592_000
 _KEPT_S: Final = {"batch": MAX_KEPT_S}
 """Seconds for which files are kept unless somebody says otherwise; others: for ever."""
 
-router = APIRouter(tags=["files"], route_class=OpenAiRoute)
+router = SiftingRouter(tags=["files"], route_class=OpenAiRoute)
 Who = Annotated[Principal, Depends(principal)]
 _ONE = {"model": FileObject, "description": "The file."}
 
