@@ -15,6 +15,7 @@ run: .venv/.ready .venv/.model var/data/tweets.tsv ## Rate N=60 tweets by a real
 	@$(bin)/python scripts/sentiment.py --tweets $(N)
 
 test: .venv/.ready ## Run every test
+	@scripts/fetch_promtool.sh
 	$(bin)/python -m pytest -n 2
 
 check: .venv/.ready ## Run what must hold before a commit, in under a minute

@@ -73,11 +73,11 @@ class Headrace:
         self._clock = clock
         self._shutdown = Shutdown()
         self._served: dict[str, BuiltRoute] = {}
-        self._direct = DirectCalls(self._served)
         self._session: Session | None = None
         self._working: asyncio.Task[None] | None = None
         self.changes = Changes()
         """Tells whoever wants to know what this process does."""
+        self.direct = DirectCalls(self._served, self.changes)
         self.store: Store
 
     async def __aenter__(self) -> Headrace:
@@ -257,7 +257,7 @@ class Headrace:
             ValueError, TypeError: an argument or the payload is refused.
         """
         urgency = Priority.parse(priority)
-        return await self._direct.outcome(payload, route, urgency, tenant, deadline_s)
+        return await self.direct.outcome(payload, route, urgency, tenant, deadline_s)
 
     async def ask(
         self,
@@ -280,7 +280,7 @@ class Headrace:
             ConfigError, ValueError, TypeError: as `call`.
         """
         urgency = Priority.parse(priority)
-        return await self._direct.reply(payload, route, urgency, tenant, deadline_s)
+        return await self.direct.reply(payload, route, urgency, tenant, deadline_s)
 
     def endpoints(self, route: str) -> Pool:
         """Return the endpoints of a route, to add, drain, remove and weigh them anew.
@@ -290,7 +290,7 @@ class Headrace:
         Raises:
             ConfigError: this process does not serve the route.
         """
-        return self._direct.built(route).pool
+        return self.direct.built(route).pool
 
     def gates(self) -> Mapping[str, Gate]:
         """Return who lets the calls of each served route go, to look at."""
@@ -338,7 +338,7 @@ class Headrace:
         queued = await self.store.queued([job.route])
         if queued > self._max_queued:
             now = self._clock.monotonic()
-            raise self._direct.refusal(job.route, queued, self._max_queued, now)
+            raise self.direct.refusal(job.route, queued, self._max_queued, now)
 
     def _hear(self, event: Event) -> None:
         if isinstance(event, TryFailed):

@@ -66,7 +66,7 @@ async def job_socket(
 
     async def course(service: Service, who: Principal) -> AsyncIterator[Told]:
         look = await job_look(service, who, job_id)
-        asked = Asked(last_event_id, items)
+        asked = Asked(last_event_id, items, service.veil_for(who))
         return course_of_one(service.hub, service.home.store, look, asked)
 
     await _serve(socket, course)
