@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator
-from typing import Final
+from collections.abc import AsyncGenerator, AsyncIterable
 
 from headrace.errors import NotFound
 from headrace.files.ids import checked
-
-PIECE_BYTES: Final = 2**20
+from headrace.ports import PIECE_BYTES
 
 
 class MemoryFiles:
@@ -23,7 +21,7 @@ class MemoryFiles:
         self._files[id] = data
         return len(data)
 
-    async def read(self, id: str, start: int = 0) -> AsyncIterator[bytes]:
+    async def read(self, id: str, start: int = 0) -> AsyncGenerator[bytes, None]:
         data = self._files.get(checked(id))
         if data is None:
             raise NotFound(f"there is no file {id}")
@@ -36,6 +34,9 @@ class MemoryFiles:
 
     async def delete(self, id: str) -> bool:
         return self._files.pop(checked(id), None) is not None
+
+    async def tidy(self) -> None:
+        return
 
     async def close(self) -> None:
         self._files.clear()

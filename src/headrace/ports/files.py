@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterable
 from typing import Protocol
 
 
@@ -28,8 +28,10 @@ class Files(Protocol):
         """
         ...
 
-    def read(self, id: str, start: int = 0) -> AsyncIterator[bytes]:
+    def read(self, id: str, start: int = 0) -> AsyncGenerator[bytes, None]:
         """Give a file's bytes from `start` on, in pieces of at most 1 MiB.
+
+        Who stops before the end must call `aclose`.
 
         Raises (at the first piece):
             NotFound: there is none.
@@ -42,6 +44,14 @@ class Files(Protocol):
 
     async def delete(self, id: str) -> bool:
         """Forget a file; False if there was none."""
+        ...
+
+    async def tidy(self) -> None:
+        """Remove what dead writers left, and say that ours are alive.
+
+        Called about once a minute by each process that reads and writes. What other
+        processes write now is left alone.
+        """
         ...
 
     async def close(self) -> None:

@@ -25,10 +25,25 @@ from headrace.jobs import (
 from headrace.model import Outcome
 from headrace.ports.cache import Cache
 from headrace.ports.documents import Documents
+from headrace.ports.pieces import FilePieces
 
 
 class Intake(Protocol):
     """How jobs come into a store."""
+
+    async def submit(self, new: NewJob, items: Sequence[NewItem]) -> tuple[Job, bool]:
+        """Store a job with all its items and let it run, in one transaction.
+
+        The same as `create`, `add` and `seal`, for jobs of a few thousand items.
+
+        Returns:
+            The job, and whether it is new; if it is not, the items are left alone.
+
+        Raises:
+            WrongState: another job bears the same name.
+            DuplicateItem: a `custom_id` stands twice.
+        """
+        ...
 
     async def create(self, new: NewJob) -> tuple[Job, bool]:
         """Store an empty job in state `validating`.
@@ -294,6 +309,10 @@ class Store(Intake, Jobs, Sums, Control, Leases, Records, Notes, Protocol):
 
     def documents(self) -> Documents:
         """Return the small records kept beside the jobs."""
+        ...
+
+    def file_pieces(self) -> FilePieces | None:
+        """Return the bytes of files kept beside the jobs; None if there is no place."""
         ...
 
     async def close(self) -> None:

@@ -6,16 +6,15 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Any, Literal
 
 import msgspec
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import Header, Query, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
-from headrace.durable import Headrace
 from headrace.errors import ConfigError, DuplicateItem
+from headrace.jobhandle import JobHandle
 from headrace.jobs import FailurePolicy, Job
-from headrace.model import Outcome
 from headrace.service.auth import Reader, Submitter
 from headrace.service.core import ROUTE, Service
-from headrace.service.errors import ApiError
+from headrace.service.errors import ApiError, envelope
 from headrace.service.jobs.desk import estimated, found, listed, tallied
 from headrace.service.jobs.documenting import (
     BODY,
@@ -32,9 +31,11 @@ from headrace.service.jobs.views import (
     outcome_line,
     why_view,
 )
-from headrace.service.veil import Veil
+from headrace.service.keywatch import KeyGone
+from headrace.service.principal import Principal
+from headrace.service.sifting import SiftingRouter
 
-router = APIRouter(prefix="/api/v1/jobs", tags=["jobs"])
+router = SiftingRouter(prefix="/api/v1/jobs", tags=["jobs"])
 _MOST_SEQ = 2**31 - 1
 _After = Annotated[int, Query(ge=0, le=2**53, description="Number to go on after.")]
 
@@ -193,14 +194,12 @@ async def stream_outcomes(
     again with the last number as `after` misses nothing and sees nothing twice.
     """
     service = _service(request)
-    home, veil = service.home, service.veil_for(who)
-    handle = await found(home, who, job_id)
-    outcomes = (
-        handle.outcomes(after)
+    handle = await found(service.home, who, job_id)
+    lines = (
+        _following(service, who, handle, after)
         if follow == "true"
-        else _recorded(home, handle.job, after)
+        else _recorded(service, who, handle.job, after)
     )
-    lines = _lines(handle.id, outcomes, veil)
     return StreamingResponse(lines, media_type=LINES[0])
 
 
@@ -252,21 +251,30 @@ async def retry_job(request: Request, who: Submitter, job_id: str) -> Response:
     return _answer({**job_view(await handle.refresh()), "queued_again": count})
 
 
-async def _lines(
-    job_id: str, outcomes: AsyncIterator[Outcome], veil: Veil
+async def _following(
+    service: Service, who: Principal, handle: JobHandle, after: int
 ) -> AsyncIterator[bytes]:
-    """Give the lines of outcomes, as far as they may be seen."""
-    async for outcome in outcomes:
-        yield outcome_line(job_id, veil.outcome(outcome))
+    """Give the lines until the job has ended; or an error, if the key is gone before."""
+    veil = service.veil_for(who)
+    with service.watch.visiting(who.key_id) as visit:
+        try:
+            async for outcome in visit.guard(handle.outcomes(after)):
+                yield outcome_line(handle.id, veil.outcome(outcome))
+        except KeyGone as error:
+            told = envelope(401, str(error), "invalid_api_key")
+            yield msgspec.json.encode(told) + b"\n"
 
 
-async def _recorded(home: Headrace, job: Job, after: int) -> AsyncIterator[Outcome]:
-    """Give what was recorded when this was asked."""
+async def _recorded(
+    service: Service, who: Principal, job: Job, after: int
+) -> AsyncIterator[bytes]:
+    """Give the lines of what was recorded when this was asked."""
+    home, veil = service.home, service.veil_for(who)
     while after < job.version:
         page = await home.store.outcomes(job.number, after)
         for outcome in page:
             if outcome.number <= job.version:
-                yield outcome
+                yield outcome_line(job.id, veil.outcome(outcome))
         after = page[-1].number if page else job.version
 
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
-from collections.abc import AsyncIterable, AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
+from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Final, Literal
 
 import msgspec
 
 from headrace.clock import Clock
-from headrace.errors import NotFound
+from headrace.errors import NotFound, StoreError
 from headrace.ports import Document, Documents, Files
 from headrace.service.openai.batchfiles import NewFile
 
+_log = logging.getLogger("headrace.service")
 KIND: Final = "file"
 _ALPHABET: Final = "abcdefghijklmnopqrstuvwxyz234567"
 _UPLOAD_S: Final = 86_400.0
@@ -83,17 +85,27 @@ class FileStore:
         try:
             return await self._files.write(id, chunks)
         except BaseException:
-            await asyncio.shield(self.discard(id))
+            with suppress(StoreError):  # then `tidy` forgets it
+                await asyncio.shield(self.discard(id))
             raise
 
     async def publish(self, facts: FileFacts) -> None:
-        """Let an uploaded file be seen."""
+        """Let an uploaded file be seen.
+
+        Raises:
+            StoreError: it was forgotten meanwhile, since it took too long.
+        """
         found = await self._documents.document(KIND, facts.id)
-        if found is not None:
-            await self._documents.replace(found, _encode(facts), facts.expires_at)
+        if found is None:
+            await self._files.delete(facts.id)
+            raise StoreError(f"files: {facts.id} came too slowly; send it again")
+        await self._documents.replace(found, _encode(facts), facts.expires_at)
 
     async def discard(self, id: str) -> None:
-        """Forget an upload that is not wanted; idempotent."""
+        """Forget an upload that is not wanted; idempotent.
+
+        The facts go last: while the bytes cannot be removed, it can be asked for again.
+        """
         await self._files.delete(id)
         await self._documents.delete(KIND, id)
 
@@ -151,9 +163,22 @@ class FileStore:
             at = page[-1].number
         return found[:limit], len(found) > limit
 
-    def content(self, id: str, start: int = 0) -> AsyncIterator[bytes]:
-        """Give a file's bytes. Raises NotFound at the first piece if it is gone."""
-        return self._files.read(id, start)
+    async def content(self, id: str, start: int = 0) -> AsyncGenerator[bytes, None]:
+        """Give a file's bytes; who stops before the end must call `aclose`.
+
+        Raises (at the first piece):
+            NotFound: it is gone.
+            StoreError: it should be there, but its bytes are not where they were left.
+        """
+        try:
+            async with aclosing(self._files.read(id, start)) as pieces:
+                async for piece in pieces:
+                    yield piece
+        except NotFound as error:
+            if await self._documents.document(KIND, id) is None:
+                raise
+            message = f"files: the bytes of {id} were removed by somebody else"
+            raise StoreError(message) from error
 
     async def delete(self, id: str, tenant: str | None) -> None:
         """Forget a file.
@@ -162,16 +187,14 @@ class FileStore:
             NotFound: as `get`.
         """
         await self.get(id, tenant)
-        await self._documents.delete(KIND, id)
-        await self._files.delete(id)
+        await self.discard(id)
 
     async def tidy(self) -> int:
         """Forget files whose time is over; return how many."""
         count = 0
         while gone := await self._documents.expired(KIND, self._clock.utc()):
             for document in gone:
-                await self._files.delete(document.id)
-                await self._documents.delete(KIND, document.id)
+                await self.discard(document.id)
             count += len(gone)
         return count
 
@@ -187,7 +210,11 @@ class FileStore:
 
     async def _keep_tidy(self) -> None:
         while True:
-            await self.tidy()
+            try:
+                await self._files.tidy()
+                await self.tidy()
+            except StoreError as error:
+                _log.warning("files are tidied later: %s", error)
             await self._clock.sleep(_TIDY_S)
 
     def _is_seen(self, document: Document, tenant: str | None) -> bool:
@@ -208,7 +235,7 @@ class FileStore:
 
     def read(self, id: str) -> AsyncIterator[bytes]:
         """Give a file's bytes, as `content`."""
-        return self._files.read(id)
+        return self.content(id)
 
     async def put(self, new: NewFile, chunks: AsyncIterable[bytes]) -> None:
         """Keep a file that the service makes, in place of one with the same id."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 import msgspec
-from fastapi import APIRouter, Request
+from fastapi import Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -19,6 +19,7 @@ from headrace.service.auth import Reader
 from headrace.service.documenting import refusals
 from headrace.service.errors import ApiError
 from headrace.service.openai.answering import as_api_error
+from headrace.service.sifting import SiftingRouter
 from headrace.wire import HttpRequest
 
 _FRESH_S = 30.0
@@ -28,7 +29,7 @@ _PATIENCE_S = 5.0
 _ASK = HttpRequest("/v1/models", None, "GET", cacheable=False)
 Entry = dict[str, Any]
 
-router = APIRouter(tags=["gateway"])
+router = SiftingRouter(tags=["gateway"])
 
 
 class ModelObject(BaseModel):
