@@ -108,7 +108,7 @@ class Models:
     "/models",
     responses={
         200: {"model": ModelPage, "description": "The models of all endpoints."},
-        **refusals("4XX", 502, 504, "5XX"),
+        **refusals(401, "4XX", 502, 504, "5XX"),
     },
 )
 async def list_models(request: Request, who: Reader) -> JSONResponse:
@@ -120,7 +120,7 @@ async def list_models(request: Request, who: Reader) -> JSONResponse:
     "/models/{model:path}",
     responses={
         200: {"model": ModelObject, "description": "The model."},
-        **refusals(404, "4XX", 502, 504, "5XX"),
+        **refusals(401, 404, "4XX", 502, 504, "5XX"),
     },
 )
 async def retrieve_model(request: Request, who: Reader, model: str) -> JSONResponse:
