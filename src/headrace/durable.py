@@ -27,20 +27,18 @@ from headrace.engine.pool import Pool
 from headrace.engine.session import Session, SessionTools
 from headrace.engine.shedding import Shedding
 from headrace.engine.shutdown import Shutdown
-from headrace.engine.vigil import Vigil
+from headrace.engine.vigil import SERVED_PATIENCE, Vigil
 from headrace.errors import ConfigError, NotFound
 from headrace.events import CacheStatistics, Event, JobMoved, TryFailed
+from headrace.filling import Filling
 from headrace.jobhandle import JobHandle
-from headrace.jobs import FailurePolicy, Job, NewItem, NewJob
+from headrace.jobs import FailurePolicy, Job, NewJob
 from headrace.model import Outcome, Priority, Reply
-from headrace.payloads import Payloads, each, new_item
+from headrace.payloads import Payloads
 from headrace.ports import Store
 from headrace.ports.tracing import Tracing
 from headrace.routes import FunctionRoute, HttpRoute, Keys, key_of
 from headrace.stores.opening import open_store
-
-_BATCH = 2_000
-
 
 Route = HttpRoute | FunctionRoute
 
@@ -102,7 +100,7 @@ class Headrace:
         vigils: dict[str, Vigil] = {}
         for name, route in self._routes.items():
             if isinstance(route, HttpRoute):
-                vigils[name] = Vigil(self._clock)
+                vigils[name] = Vigil(self._clock, SERVED_PATIENCE)
                 watched = msgspec.structs.replace(
                     tools, vigil=vigils[name], ledger=StoreLedger(self.store)
                 )
@@ -224,7 +222,10 @@ class Headrace:
         job, is_new = await self.store.create(new)
         if is_new:
             try:
-                await self._fill(job, items)
+                filling = Filling(
+                    self.store, self._direct, self._clock, self._max_queued
+                )
+                await filling.fill(job, items)
                 job = await self.store.seal(job.number)
             except BaseException:
                 await self.store.remove(job.number)
@@ -316,31 +317,20 @@ class Headrace:
             raise NotFound(f"there is no job {ref!r} in {self._where}")
         return JobHandle(self, job)
 
+    async def go_on(self) -> int:
+        """Let jobs go on that were paused because their endpoints refused our key.
+
+        Call it when the key is another one. At the start it is done without asking.
+
+        Returns:
+            How many there were.
+        """
+        return 0 if self._session is None else await self._session.resume_jobs()
+
     def look(self) -> None:
         """There may be new work in the store."""
         if self._session is not None:
             self._session.look()
-
-    async def _fill(self, job: Job, items: Payloads) -> None:
-        batch: list[NewItem] = []
-        index = 0
-        async for item in each(items):
-            batch.append(new_item(item, index))
-            index += 1
-            if len(batch) == _BATCH:
-                await self._add(job, batch)
-                batch = []
-        if batch:
-            await self._add(job, batch)
-
-    async def _add(self, job: Job, batch: list[NewItem]) -> None:
-        await self.store.add(job.number, batch)
-        if self._max_queued is None:
-            return
-        queued = await self.store.queued([job.route])
-        if queued > self._max_queued:
-            now = self._clock.monotonic()
-            raise self._direct.refusal(job.route, queued, self._max_queued, now)
 
     def _hear(self, event: Event) -> None:
         if isinstance(event, TryFailed):
