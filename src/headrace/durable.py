@@ -30,7 +30,6 @@ from headrace.engine.shutdown import Shutdown
 from headrace.engine.vigil import SERVED_PATIENCE, Vigil
 from headrace.errors import ConfigError, NotFound
 from headrace.events import CacheStatistics, Event, JobMoved, TryFailed
-from headrace.filling import Filling
 from headrace.jobhandle import JobHandle
 from headrace.jobs import FailurePolicy, Job, NewJob
 from headrace.model import Outcome, Priority, Reply
@@ -39,6 +38,7 @@ from headrace.ports import Store
 from headrace.ports.tracing import Tracing
 from headrace.routes import FunctionRoute, HttpRoute, Keys, key_of
 from headrace.stores.opening import open_store
+from headrace.submitting import submit
 
 Route = HttpRoute | FunctionRoute
 
@@ -219,17 +219,9 @@ class Headrace:
             tenant=tenant,
             metadata=dict(metadata or {}),
         )
-        job, is_new = await self.store.create(new)
+        check = None if self._max_queued is None else self._check_queue
+        job, is_new = await submit(self.store, new, items, check)
         if is_new:
-            try:
-                filling = Filling(
-                    self.store, self._direct, self._clock, self._max_queued
-                )
-                await filling.fill(job, items)
-                job = await self.store.seal(job.number)
-            except BaseException:
-                await self.store.remove(job.number)
-                raise
             self.look()
         return JobHandle(self, job)
 
@@ -331,6 +323,13 @@ class Headrace:
         """There may be new work in the store."""
         if self._session is not None:
             self._session.look()
+
+    async def _check_queue(self, route: str) -> None:
+        """Refuse items behind which more would wait than may."""
+        queued, most = await self.store.queued([route]), self._max_queued
+        if most is not None and queued > most:
+            now = self._clock.monotonic()
+            raise self._direct.refusal(route, queued, most, now)
 
     def _hear(self, event: Event) -> None:
         if isinstance(event, TryFailed):

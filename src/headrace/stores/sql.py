@@ -87,6 +87,9 @@ class SqlStore:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
 
+    async def submit(self, new: NewJob, items: Sequence[NewItem]) -> tuple[Job, bool]:
+        return await self._backend.write(lambda: steps_intake.submit(new, items))
+
     async def create(self, new: NewJob) -> tuple[Job, bool]:
         return await self._backend.write(lambda: steps_intake.create(new))
 
