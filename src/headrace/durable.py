@@ -27,7 +27,7 @@ from headrace.engine.pool import Pool
 from headrace.engine.session import Session, SessionTools
 from headrace.engine.shedding import Shedding
 from headrace.engine.shutdown import Shutdown
-from headrace.engine.vigil import Vigil
+from headrace.engine.vigil import SERVED_PATIENCE, Vigil
 from headrace.errors import ConfigError, NotFound
 from headrace.events import CacheStatistics, Event, JobMoved, TryFailed
 from headrace.jobhandle import JobHandle
@@ -100,7 +100,7 @@ class Headrace:
         vigils: dict[str, Vigil] = {}
         for name, route in self._routes.items():
             if isinstance(route, HttpRoute):
-                vigils[name] = Vigil(self._clock)
+                vigils[name] = Vigil(self._clock, SERVED_PATIENCE)
                 watched = msgspec.structs.replace(
                     tools, vigil=vigils[name], ledger=StoreLedger(self.store)
                 )
@@ -308,6 +308,16 @@ class Headrace:
         if job is None:
             raise NotFound(f"there is no job {ref!r} in {self._where}")
         return JobHandle(self, job)
+
+    async def go_on(self) -> int:
+        """Let jobs go on that were paused because their endpoints refused our key.
+
+        Call it when the key is another one. At the start it is done without asking.
+
+        Returns:
+            How many there were.
+        """
+        return 0 if self._session is None else await self._session.resume_jobs()
 
     def look(self) -> None:
         """There may be new work in the store."""
