@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from headrace.app import BuiltRoute
 from headrace.changes import LOOK_S
 from headrace.engine.direct import answer, reply
@@ -13,6 +15,13 @@ from headrace.errors import ConfigError, QueueFull
 from headrace.jobs import Flow, Leased
 from headrace.model import Call, Outcome, Priority, Reply
 from headrace.payloads import new_item
+
+
+class Asker(msgspec.Struct, frozen=True):
+    """Who makes a call: a tenant, perhaps with a key of the service."""
+
+    tenant: str = ""
+    key: str = ""
 
 
 class DirectCalls:
@@ -63,11 +72,11 @@ class DirectCalls:
         payload: Any,
         route: str,
         priority: Priority,
-        tenant: str,
+        asker: Asker,
         deadline_s: float | None,
     ) -> Outcome:
         """Make one call; a failure is an outcome, not an exception."""
-        built, call, name = self._call(payload, route, priority, tenant, deadline_s)
+        built, call, name = self._call(payload, route, priority, asker, deadline_s)
         return await answer(built.direct, call, name, deadline_s)
 
     async def reply(
@@ -75,11 +84,11 @@ class DirectCalls:
         payload: Any,
         route: str,
         priority: Priority,
-        tenant: str,
+        asker: Asker,
         deadline_s: float | None,
     ) -> Reply:
         """Make one call and return what came back, perhaps in chunks."""
-        built, call, _ = self._call(payload, route, priority, tenant, deadline_s)
+        built, call, _ = self._call(payload, route, priority, asker, deadline_s)
         return await reply(built.direct, call, deadline_s)
 
     def _call(
@@ -87,7 +96,7 @@ class DirectCalls:
         payload: Any,
         route: str,
         priority: Priority,
-        tenant: str,
+        asker: Asker,
         deadline_s: float | None,
     ) -> tuple[BuiltRoute, Call, str]:
         built = self.built(route)
@@ -96,5 +105,6 @@ class DirectCalls:
         self._made += 1
         item = new_item(payload, self._made)
         lease = Leased(0, 0, self._made, item.custom_id, 0, 0, item.payload)
-        flow = Flow(0, "call", route, priority, tenant, deadline_s)
+        tenant, key = asker.tenant, asker.key
+        flow = Flow(0, "call", route, priority, tenant, deadline_s, key=key)
         return built, built.served.make_call(lease, flow), item.custom_id

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -19,10 +19,11 @@ from headrace.app import (
 )
 from headrace.changes import Changes
 from headrace.clock import Clock, SystemClock
-from headrace.directcalls import DirectCalls
+from headrace.directcalls import Asker, DirectCalls
 from headrace.engine.budgeting import StoreLedger
 from headrace.engine.caching import Caching
 from headrace.engine.gate import Gate
+from headrace.engine.keyed import Keyed
 from headrace.engine.pool import Pool
 from headrace.engine.session import Session, SessionTools
 from headrace.engine.shedding import Shedding
@@ -31,9 +32,9 @@ from headrace.engine.vigil import Vigil
 from headrace.errors import ConfigError, NotFound
 from headrace.events import CacheStatistics, Event, JobMoved, TryFailed
 from headrace.jobhandle import JobHandle
-from headrace.jobs import FailurePolicy, Job, NewItem, NewJob
+from headrace.jobs import FailurePolicy, Job, NewJob
 from headrace.model import Outcome, Priority, Reply
-from headrace.payloads import Payloads, each, new_item
+from headrace.payloads import Payloads, batches
 from headrace.ports import Store
 from headrace.ports.tracing import Tracing
 from headrace.routes import FunctionRoute, HttpRoute, Keys, key_of
@@ -43,6 +44,8 @@ _BATCH = 2_000
 
 
 Route = HttpRoute | FunctionRoute
+MakeKeyed = Callable[[Store], Keyed]
+"""Makes what binds calls by the keys of a service, once its store is open."""
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -52,6 +55,7 @@ class Options(msgspec.Struct, frozen=True):
     max_queued: int | None
     keys: Keys
     tracing: Tracing | None = None
+    make_keyed: MakeKeyed | None = None
 
 
 class Headrace:
@@ -98,6 +102,7 @@ class Headrace:
             self._hear,
             caching=self._caching,
             tracing=self._options.tracing,
+            keyed=self._options.make_keyed and self._options.make_keyed(self.store),
         )
         vigils: dict[str, Vigil] = {}
         for name, route in self._routes.items():
@@ -257,7 +262,8 @@ class Headrace:
             ValueError, TypeError: an argument or the payload is refused.
         """
         urgency = Priority.parse(priority)
-        return await self._direct.outcome(payload, route, urgency, tenant, deadline_s)
+        asker = Asker(tenant)
+        return await self._direct.outcome(payload, route, urgency, asker, deadline_s)
 
     async def ask(
         self,
@@ -267,12 +273,14 @@ class Headrace:
         priority: str = "high",
         tenant: str = "",
         deadline_s: float | None = None,
+        key: str = "",
     ) -> Reply:
         """Make one call at once and return its reply as it comes; as `call` otherwise.
 
         A streamed reply owns its permits until its `chunks` end, fail or are closed: who
         stops before the end must call their `aclose`. It is tried again only before its
-        first byte, and `deadline_s` counts until then.
+        first byte, and `deadline_s` counts until then. `key` is the service's key whose
+        budget pays for it.
 
         Raises:
             CallError: it failed for good; holds the provider's answer if there was one.
@@ -280,7 +288,8 @@ class Headrace:
             ConfigError, ValueError, TypeError: as `call`.
         """
         urgency = Priority.parse(priority)
-        return await self._direct.reply(payload, route, urgency, tenant, deadline_s)
+        asker = Asker(tenant, key)
+        return await self._direct.reply(payload, route, urgency, asker, deadline_s)
 
     def endpoints(self, route: str) -> Pool:
         """Return the endpoints of a route, to add, drain, remove and weigh them anew.
@@ -320,25 +329,14 @@ class Headrace:
             self._session.look()
 
     async def _fill(self, job: Job, items: Payloads) -> None:
-        batch: list[NewItem] = []
-        index = 0
-        async for item in each(items):
-            batch.append(new_item(item, index))
-            index += 1
-            if len(batch) == _BATCH:
-                await self._add(job, batch)
-                batch = []
-        if batch:
-            await self._add(job, batch)
-
-    async def _add(self, job: Job, batch: list[NewItem]) -> None:
-        await self.store.add(job.number, batch)
-        if self._max_queued is None:
-            return
-        queued = await self.store.queued([job.route])
-        if queued > self._max_queued:
-            now = self._clock.monotonic()
-            raise self._direct.refusal(job.route, queued, self._max_queued, now)
+        async for batch in batches(items, _BATCH):
+            await self.store.add(job.number, batch)
+            if self._max_queued is None:
+                continue
+            queued = await self.store.queued([job.route])
+            if queued > self._max_queued:
+                now = self._clock.monotonic()
+                raise self._direct.refusal(job.route, queued, self._max_queued, now)
 
     def _hear(self, event: Event) -> None:
         if isinstance(event, TryFailed):
@@ -376,6 +374,7 @@ def open(  # noqa: PLR0913  a face: all but two are named options
     clock: Clock | None = None,
     keys: Keys | None = None,
     tracing: Tracing | None = None,
+    make_keyed: MakeKeyed | None = None,
 ) -> Headrace:
     """Open a store, and serve routes from it while the block lasts.
 
@@ -389,10 +388,11 @@ def open(  # noqa: PLR0913  a face: all but two are named options
         clock: time and chance.
         keys: gives an endpoint's key; by default the environment does.
         tracing: makes spans of the calls.
+        make_keyed: see there; for a service.
 
     Raises (on entering):
         StoreError: the database cannot be used; says why and what to do.
         ConfigError: a route is refused.
     """
-    options = Options(cache_store, max_queued, keys or key_of, tracing)
+    options = Options(cache_store, max_queued, keys or key_of, tracing, make_keyed)
     return Headrace(os.fspath(where), routes, clock or SystemClock(), options)

@@ -73,7 +73,7 @@ def add(
     Once a key was made, a service on this store answers nobody without one.
     """
     from headrace.cli import apikeywork
-    from headrace.service.principal import KeyLimits
+    from headrace.terms import KeyLimits
 
     limits = KeyLimits(calls, tokens, in_flight)
     scopes = tuple(scope or ("submit", "read"))

@@ -19,8 +19,9 @@ from headrace.config import load_store
 from headrace.errors import ConfigError
 from headrace.service.keys import Key, Keys, NewKey
 from headrace.service.openai.batch import window_s
-from headrace.service.principal import KeyLimits, Scope
+from headrace.service.principal import Scope
 from headrace.stores.opening import open_store
+from headrace.terms import KeyLimits
 
 
 class Wish(msgspec.Struct, frozen=True):

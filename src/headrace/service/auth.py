@@ -7,9 +7,8 @@ from typing import Annotated
 from fastapi import Depends
 from starlette.requests import HTTPConnection
 
+from headrace.service.core import Service
 from headrace.service.errors import ApiError
-from headrace.service.keymeter import KeyMeters
-from headrace.service.keys import Keys
 from headrace.service.loopback import refuse_web_pages
 from headrace.service.principal import LOCAL, Principal, Scope
 
@@ -24,7 +23,8 @@ async def principal(request: HTTPConnection) -> Principal:
         ApiError: 401 without a good key; 403 for web pages that try to reach a service
             without keys; 429 if the key asks too often.
     """
-    keys: Keys = request.app.state.service.keys
+    service: Service = request.app.state.service
+    keys = service.keys
     if not await keys.are_any():
         refuse_web_pages(request)
         return LOCAL
@@ -34,8 +34,8 @@ async def principal(request: HTTPConnection) -> Principal:
             "this API key is not known, or it was revoked or has expired"
         )
     who = key.principal
-    meters: KeyMeters = request.app.state.service.meters
-    meters.count_request(who)
+    service.door.count_request(who)
+    service.chores.note_use(who.key_id)
     return who
 
 

@@ -17,7 +17,8 @@ import msgspec
 from headrace.clock import Clock
 from headrace.errors import ConfigError, NotFound
 from headrace.ports import Documents
-from headrace.service.principal import SCOPES, KeyLimits, Principal, Scope
+from headrace.service.principal import SCOPES, Principal, Scope
+from headrace.terms import KeyBudget, KeyLimits, KeyTerms
 
 KIND: Final = "key"
 _PREFIX = "hr_"
@@ -43,6 +44,7 @@ class Key(msgspec.Struct, frozen=True):
         revoked_at: UTC seconds; None = it was not.
         limits: how much it may ask for.
         expires_at: UTC seconds; None = never.
+        budget: what may be spent with it; None = any.
     """
 
     id: str
@@ -54,6 +56,12 @@ class Key(msgspec.Struct, frozen=True):
     revoked_at: float | None = None
     limits: KeyLimits = KeyLimits()
     expires_at: float | None = None
+    budget: KeyBudget | None = None
+
+    @property
+    def terms(self) -> KeyTerms:
+        """What binds the calls made with it, also once it is good no more."""
+        return KeyTerms(self.limits, self.budget)
 
     def why_not(self, now: float) -> str:
         """Return why it is good no more at `now`, UTC seconds; "" = it is good."""
@@ -66,7 +74,7 @@ class Key(msgspec.Struct, frozen=True):
     @property
     def principal(self) -> Principal:
         """Who asks with this key."""
-        return Principal(self.tenant, frozenset(self.scopes), self.id, self.limits)
+        return Principal(self.tenant, frozenset(self.scopes), self.id, self.terms)
 
 
 class NewKey(msgspec.Struct, frozen=True):
@@ -81,6 +89,7 @@ class NewKey(msgspec.Struct, frozen=True):
     name: str = ""
     limits: KeyLimits = KeyLimits()
     expires_in_s: float | None = None
+    budget: KeyBudget | None = None
 
     def __post_init__(self) -> None:
         if not _TENANT.fullmatch(self.tenant):
@@ -134,6 +143,7 @@ class Keys:
                 None,
                 new.limits,
                 expires_at,
+                new.budget,
             )
             body = _encode(key)
             if await self._documents.insert(KIND, key.id, body, key.tenant) is not None:
@@ -168,6 +178,11 @@ class Keys:
             if await self._documents.replace(document, _encode(gone)) is not None:
                 self._fresh.pop(id, None)
                 return gone
+
+    async def terms(self, id: str) -> KeyTerms | None:
+        """Return what binds the calls of a key, as it was at most a second ago."""
+        key = await self.find(id)
+        return None if key is None else key.terms
 
     async def verify(self, text: str) -> Key | None:
         """Return the good key that this is; None if it is none."""

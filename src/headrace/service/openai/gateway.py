@@ -92,7 +92,7 @@ async def _answer(request: Request, who: Principal, path: str) -> Response:
     _admit(request, who, call)
     try:
         with Presence(request.receive):
-            reply = await _ask(request, who, call, priority, deadline_s)
+            reply = await _ask(request, who, call, priority, deadline_s, who.key_id)
     except ClientGone:
         return Response(status_code=_CLIENT_GONE)
     except CallError as error:
@@ -105,10 +105,11 @@ async def _answer(request: Request, who: Principal, path: str) -> Response:
 def _admit(request: Request, who: Principal, call: HttpRequest) -> None:
     """Count a call against the limits of its key, until it is answered."""
     service = _service(request)
-    at_end(request.scope, service.meters.enter(who))
-    if who.limits.tokens_per_minute is not None:
-        _, cost = dialect_named(service.settings.dialect).describe(call)
-        service.meters.take_tokens(who, cost.tokens)
+
+    def tokens() -> int:
+        return dialect_named(service.settings.dialect).describe(call)[1].tokens
+
+    at_end(request.scope, service.door.enter(who, tokens))
 
 
 async def _ask(
@@ -117,6 +118,7 @@ async def _ask(
     call: HttpRequest,
     priority: Priority,
     deadline_s: float,
+    payer: str = "",
 ) -> Reply:
     try:
         return await _service(request).home.ask(
@@ -125,6 +127,7 @@ async def _ask(
             priority=priority.name,
             tenant=who.tenant,
             deadline_s=deadline_s,
+            key=payer,
         )
     except QueueFull:
         raise
