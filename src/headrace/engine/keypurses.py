@@ -35,7 +35,12 @@ class Ledger(Protocol):
     """Remembers what was spent with each key; shared by all processes."""
 
     async def book(
-        self, key: str, span: str, nano: int, most: int | None = None
+        self,
+        key: str,
+        span: str,
+        nano: int,
+        most: int | None = None,
+        least: int = 0,
     ) -> tuple[int, int]:
         """Count nano-dollars as spent, or as much of them as `most` leaves room for.
 
@@ -44,6 +49,7 @@ class Ledger(Protocol):
             span: when they are spent; another one than the last begins at nothing.
             nano: how many; < 0 gives them back.
             most: what the span may have in all; None = any.
+            least: if there is room for less, nothing is booked.
 
         Returns:
             How many were booked, and what the span has now.
@@ -205,8 +211,10 @@ class KeyPurses:
             if self._clock.monotonic() < account.dry_until:
                 return False
             most = nano_of(budget.usd)
+            # A part is of use only if calls under way may free the rest.
+            least = wanted if account.purse.is_idle else 0
             got, account.booked = await self._ledger.book(
-                key, account.span, wanted + most // _PARTS, most
+                key, account.span, wanted + most // _PARTS, most, least
             )
             account.add(got)
             if got < wanted:

@@ -67,25 +67,29 @@ class KeyBook:
         return KeyUse() if found is None else _decode(found.body)
 
     async def book(
-        self, key: str, span: str, nano: int, most: int | None = None
+        self,
+        key: str,
+        span: str,
+        nano: int,
+        most: int | None = None,
+        least: int = 0,
     ) -> tuple[int, int]:
         """Count money as spent; see `Ledger`."""
         while True:
             document = await self._documents.document(USE, key)
             use = KeyUse() if document is None else _decode(document.body)
             has = use.nano if use.span == span else 0
-            if most is not None:
-                nano = max(0, min(nano, most - has))
-            is_over = use.span != span and (nano <= 0 or _is_later(use.span, span))
-            if not nano or is_over:
+            some = nano if most is None else max(0, min(nano, most - has))
+            is_over = use.span != span and (some <= 0 or _is_later(use.span, span))
+            if not some or is_over or 0 < some < least:
                 return 0, has
-            body = _encode(KeyUse(span, max(0, has + nano), use.used_at))
+            body = _encode(KeyUse(span, max(0, has + some), use.used_at))
             if document is None:
                 done = await self._documents.insert(USE, key, body)
             else:
                 done = await self._documents.replace(document, body)
             if done is not None:
-                return nano, has + nano
+                return some, has + some
 
     async def note_use(self, key: str, at: float) -> None:
         """Note that a key was used, if nobody else does at the same moment."""

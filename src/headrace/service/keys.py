@@ -8,17 +8,19 @@ from __future__ import annotations
 import hmac
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from hashlib import sha256
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
 from headrace.clock import Clock
 from headrace.errors import ConfigError, NotFound
 from headrace.ports import Documents
+from headrace.ports.documents import Document
 from headrace.service.principal import SCOPES, Principal, Scope
-from headrace.terms import KeyBudget, KeyLimits, KeyTerms
+from headrace.terms import BUDGET_WINDOWS, Budget, KeyBudget, KeyLimits, KeyTerms
 
 KIND: Final = "key"
 _PREFIX = "hr_"
@@ -103,8 +105,26 @@ class NewKey(msgspec.Struct, frozen=True):
             raise ConfigError(
                 f"--scope: given {given}, allowed some of {', '.join(SCOPES)}"
             )
-        if len(self.name) > 200 or not self.name.isprintable():
-            raise ConfigError("--name: allowed are up to 200 printable characters")
+        _check_name(self.name)
+
+
+def budget_of(usd: Decimal, window: str = "total") -> KeyBudget:
+    """Return the budget that is asked for.
+
+    Raises:
+        ConfigError: an amount or window that cannot be.
+    """
+    try:
+        Budget(usd)
+    except ValueError:
+        raise ConfigError(
+            f"--budget-usd: given {usd}, allowed US dollars above 0, up to 1,000,000,000"
+        ) from None
+    if window not in BUDGET_WINDOWS:
+        raise ConfigError(
+            f"--budget-window: given {window[:80]!a}, allowed {', '.join(BUDGET_WINDOWS)}"
+        )
+    return KeyBudget(usd, window)
 
 
 _encode = msgspec.json.Encoder().encode
@@ -168,16 +188,41 @@ class Keys:
             NotFound: there is no key of that id.
         """
         while True:
-            document = await self._documents.document(KIND, id)
-            if document is None:
-                raise NotFound(f"no key {id[:80]!a}; `headrace keys list` shows all")
-            key = _decode(document.body)
+            document, key = await self._read(id)
             if key.revoked_at is not None:
                 return key
             gone = msgspec.structs.replace(key, revoked_at=self._clock.utc())
             if await self._documents.replace(document, _encode(gone)) is not None:
                 self._fresh.pop(id, None)
                 return gone
+
+    async def change(self, id: str, changes: Mapping[str, Any]) -> Key:
+        """Change the name, limits or budget of a key; what is absent stays.
+
+        A running service goes by them within a second; a budget with another window
+        begins anew.
+
+        Args:
+            id: of it.
+            changes: by the fields of `KeyLimits`, `name`, `budget_usd` and
+                `budget_window`; None lifts a limit.
+
+        Raises:
+            NotFound: there is no key of that id.
+            ConfigError: a value that cannot be.
+        """
+        while True:
+            document, key = await self._read(id)
+            new = _changed(key, changes)
+            if await self._documents.replace(document, _encode(new)) is not None:
+                self._fresh.pop(id, None)
+                return new
+
+    async def _read(self, id: str) -> tuple[Document, Key]:
+        document = await self._documents.document(KIND, id)
+        if document is None:
+            raise NotFound(f"no key {id[:80]!a}; `headrace keys list` shows all")
+        return document, _decode(document.body)
 
     async def terms(self, id: str) -> KeyTerms | None:
         """Return what binds the calls of a key, as it was at most a second ago."""
@@ -228,6 +273,30 @@ class Keys:
             self._fresh.clear()
         self._fresh[id] = (now, key)
         return key
+
+
+def _check_name(name: str) -> None:
+    if len(name) > 200 or not name.isprintable():
+        raise ConfigError("--name: allowed are up to 200 printable characters")
+
+
+def _changed(key: Key, changes: Mapping[str, Any]) -> Key:
+    limits = {n: changes[n] for n in KeyLimits.__struct_fields__ if n in changes}
+    new = msgspec.structs.replace(
+        key,
+        limits=msgspec.structs.replace(key.limits, **limits),
+        name=changes.get("name", key.name),
+    )
+    _check_name(new.name)
+    old = key.budget
+    usd = changes.get("budget_usd", None if old is None else old.usd)
+    window = changes.get("budget_window") or (old.window if old else "total")
+    if usd is None and changes.get("budget_window"):
+        raise ConfigError(
+            "--budget-window: given without --budget-usd, and it has none"
+        )
+    budget = None if usd is None else budget_of(usd, window)
+    return msgspec.structs.replace(new, budget=budget)
 
 
 def _digest(text: str) -> str:
