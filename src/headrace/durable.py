@@ -34,14 +34,12 @@ from headrace.events import CacheStatistics, Event, JobMoved, TryFailed
 from headrace.jobhandle import JobHandle
 from headrace.jobs import FailurePolicy, Job, NewJob
 from headrace.model import Outcome, Priority, Reply
-from headrace.payloads import Payloads, batches
+from headrace.payloads import Payloads
 from headrace.ports import Store
 from headrace.ports.tracing import Tracing
 from headrace.routes import FunctionRoute, HttpRoute, Keys, key_of
 from headrace.stores.opening import open_store
-
-_BATCH = 2_000
-
+from headrace.submitting import submit
 
 Route = HttpRoute | FunctionRoute
 MakeKeyed = Callable[[Store], Keyed]
@@ -123,6 +121,8 @@ class Headrace:
             session_tools = SessionTools(
                 self.store, self._clock, self, self._hear, self._shutdown, vigils
             )
+            if len(vigils) == len(self._routes):
+                session_tools = session_tools.for_http()
             served = [built.served for built in self._served.values()]
             self._session = Session(served, session_tools)
             self._working = asyncio.create_task(self._session.run())
@@ -224,14 +224,9 @@ class Headrace:
             tenant=tenant,
             metadata=dict(metadata or {}),
         )
-        job, is_new = await self.store.create(new)
+        check = None if self._max_queued is None else self._check_queue
+        job, is_new = await submit(self.store, new, items, check)
         if is_new:
-            try:
-                await self._fill(job, items)
-                job = await self.store.seal(job.number)
-            except BaseException:
-                await self.store.remove(job.number)
-                raise
             self.look()
         return JobHandle(self, job)
 
@@ -328,15 +323,12 @@ class Headrace:
         if self._session is not None:
             self._session.look()
 
-    async def _fill(self, job: Job, items: Payloads) -> None:
-        async for batch in batches(items, _BATCH):
-            await self.store.add(job.number, batch)
-            if self._max_queued is None:
-                continue
-            queued = await self.store.queued([job.route])
-            if queued > self._max_queued:
-                now = self._clock.monotonic()
-                raise self._direct.refusal(job.route, queued, self._max_queued, now)
+    async def _check_queue(self, route: str) -> None:
+        """Refuse items behind which more would wait than may."""
+        queued, most = await self.store.queued([route]), self._max_queued
+        if most is not None and queued > most:
+            now = self._clock.monotonic()
+            raise self._direct.refusal(route, queued, most, now)
 
     def _hear(self, event: Event) -> None:
         if isinstance(event, TryFailed):

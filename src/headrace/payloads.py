@@ -30,24 +30,6 @@ async def each(items: Payloads) -> AsyncIterator[Any]:
             yield item
 
 
-async def batches(items: Payloads, size: int) -> AsyncIterator[list[NewItem]]:
-    """Give the items as a store keeps them, `size` at a time, the last ones fewer.
-
-    Raises:
-        TypeError: one cannot be kept as JSON.
-    """
-    batch: list[NewItem] = []
-    index = 0
-    async for item in each(items):
-        batch.append(new_item(item, index))
-        index += 1
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
-
-
 def new_item(item: Any, index: int) -> NewItem:
     """Return what a store keeps of a payload; its name is the index, if it has none.
 

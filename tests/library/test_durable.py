@@ -91,6 +91,21 @@ def test_the_same_idempotency_key_gives_the_first_job(tmp_path: Path) -> None:
     assert total == 2
 
 
+def test_a_large_job_goes_in_by_batches_all_or_none(tmp_path: Path) -> None:
+    def items(end: object) -> list[object]:
+        return [*(Item(n, f"i{n}") for n in range(4_500)), end]
+
+    async def main() -> tuple[int, int]:
+        async with headrace.open(tmp_path / "h.db") as home:
+            with pytest.raises(DuplicateItem, match="i3"):
+                await home.submit(items(Item(1, "i3")), "double")
+            kept = len(await home.store.jobs())
+            job = await home.submit(items(Item(1, "last")), "double")
+            return kept, job.job.counts.queued
+
+    assert _run(main()) == (0, 4_501)
+
+
 def test_two_items_of_one_name_are_refused_and_nothing_is_kept(tmp_path: Path) -> None:
     async def main() -> int:
         async with headrace.open(tmp_path / "h.db") as home:

@@ -23,7 +23,7 @@ from headrace.policies.budget import usd_of
 from headrace.policies.window import span_of
 from headrace.ports import Store
 from headrace.service.keybook import KeyBook, KeyUse
-from headrace.service.keys import Key, Keys, NewKey, budget_of
+from headrace.service.keys import Key, Keys, NewKey, asked_budget
 from headrace.service.keyviews import key_view
 from headrace.service.openai.batch import window_s
 from headrace.service.principal import Scope
@@ -45,11 +45,7 @@ class BudgetWish(msgspec.Struct, frozen=True):
         Raises:
             ConfigError: an amount or window that cannot be.
         """
-        if self.usd is not None:
-            return budget_of(_usd(self.usd), self.window or "total")
-        if self.window is not None:
-            raise ConfigError("--budget-window: given without --budget-usd")
-        return None
+        return asked_budget(None if self.usd is None else _usd(self.usd), self.window)
 
 
 class Wish(msgspec.Struct, frozen=True):

@@ -211,8 +211,9 @@ class Dispatcher:
         self._served.gate.backlog = max(0, left - self.held)
         if not flows:
             return 0
+        in_use = self._buffer.jobs() | {w.lease.job for w in self._running.values()}
         self._flows = {f.job: f for f in flows} | {
-            job: f for job, f in self._flows.items() if self._uses(job)
+            job: self._flows[job] for job in in_use
         }
         self._turn += 1
         held = self._held_by_priority()
@@ -250,11 +251,6 @@ class Dispatcher:
         for job, count in jobs.items():
             found[self._flows[job].key] += count
         return found
-
-    def _uses(self, job: int) -> bool:
-        return self._buffer.has(job) or any(
-            w.lease.job == job for w in self._running.values()
-        )
 
     async def _give_back(self) -> None:
         """Put the items back that will not be run here after all."""

@@ -27,6 +27,7 @@ from headrace.ports import Sink, Store
 
 _log = logging.getLogger("headrace")
 _CHORES_S = 1.0
+_HTTP_RESCUES = 100
 _PAGE = 100
 _RUNNABLE = (JobState.QUEUED, JobState.IN_PROGRESS)
 _TIDY = (JobState.CANCELLING, JobState.FINALIZING)
@@ -48,6 +49,10 @@ class SessionTools(msgspec.Struct, frozen=True):
     lease_s: float = LEASE_S
     max_rescues: int = 5
     """An item whose owner died so often while it ran is failed as poisoned."""
+
+    def for_http(self) -> SessionTools:
+        """Return these where all calls go over HTTP, which seldom kills a process."""
+        return msgspec.structs.replace(self, max_rescues=_HTTP_RESCUES)
 
 
 class Session:

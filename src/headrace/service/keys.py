@@ -108,12 +108,20 @@ class NewKey(msgspec.Struct, frozen=True):
         _check_name(self.name)
 
 
-def budget_of(usd: Decimal, window: str = "total") -> KeyBudget:
-    """Return the budget that is asked for.
+def asked_budget(usd: Decimal | None, window: str | None) -> KeyBudget | None:
+    """Return the budget that is asked for, perhaps none.
 
     Raises:
-        ConfigError: an amount or window that cannot be.
+        ConfigError: an amount or window that cannot be, or a window without an amount.
     """
+    if usd is not None:
+        return _budget(usd, window or "total")
+    if window is not None:
+        raise ConfigError("--budget-window: given without --budget-usd")
+    return None
+
+
+def _budget(usd: Decimal, window: str) -> KeyBudget:
     try:
         Budget(usd)
     except ValueError:
@@ -290,13 +298,10 @@ def _changed(key: Key, changes: Mapping[str, Any]) -> Key:
     _check_name(new.name)
     old = key.budget
     usd = changes.get("budget_usd", None if old is None else old.usd)
-    window = changes.get("budget_window") or (old.window if old else "total")
-    if usd is None and changes.get("budget_window"):
-        raise ConfigError(
-            "--budget-window: given without --budget-usd, and it has none"
-        )
-    budget = None if usd is None else budget_of(usd, window)
-    return msgspec.structs.replace(new, budget=budget)
+    window = changes.get("budget_window")
+    if window is None and usd is not None and old is not None:
+        window = old.window
+    return msgspec.structs.replace(new, budget=asked_budget(usd, window))
 
 
 def _digest(text: str) -> str:

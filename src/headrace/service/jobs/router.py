@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Any, Literal
 
 import msgspec
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import Header, Query, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
 from headrace.durable import Headrace
@@ -29,8 +29,9 @@ from headrace.service.jobs.intake import LINES, items_of
 from headrace.service.jobs.views import item_view, job_view, outcome_line
 from headrace.service.keywatch import KeyGone
 from headrace.service.principal import Principal
+from headrace.service.sifting import SiftingRouter
 
-router = APIRouter(prefix="/api/v1/jobs", tags=["jobs"])
+router = SiftingRouter(prefix="/api/v1/jobs", tags=["jobs"])
 _MOST_SEQ = 2**31 - 1
 _After = Annotated[int, Query(ge=0, le=2**53, description="Number to go on after.")]
 

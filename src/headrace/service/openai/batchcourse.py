@@ -23,7 +23,7 @@ from headrace.errors import InputError, JobError, WrongState
 from headrace.jobhandle import Home
 from headrace.jobs import JOB_ENDS, KEY, Job, JobState, NewJob
 from headrace.jsonl.arriving import lines_of
-from headrace.jsonl.submission import add_first_of_each
+from headrace.jsonl.submission import Adding
 from headrace.model import Priority
 from headrace.service.openai import batch as steps
 from headrace.service.openai.batch import Batch, BatchState, Problem, Results
@@ -129,20 +129,18 @@ class Course:
 
     async def _take_in(self, batch: Batch, job: Job) -> InputCheck:
         """Store all sound lines of the input in a job that nobody sees yet."""
-        tools, total, look_at = self._tools, 0, 0.0
+        tools, look_at = self._tools, 0.0
         check = InputCheck(batch.endpoint, tools.limits)
         chunks = tools.files.read(batch.input_file_id)
         max_bytes = tools.limits.max_line_bytes
-        async for block in lines_of(batch.input_file_id, chunks, max_bytes):
-            items = check.take(block)
-            total += await add_first_of_each(
-                self._store, job.number, items, total, check.double
-            )
-            if check.is_full:
-                break
-            if tools.clock.monotonic() >= look_at:
-                look_at = tools.clock.monotonic() + _LOOK_S
-                await self._expect_ours(batch)
+        async with Adding(self._store, job.number, check.double) as adding:
+            async for block in lines_of(batch.input_file_id, chunks, max_bytes):
+                await adding.add(check.take(block))
+                if check.is_full:
+                    break
+                if tools.clock.monotonic() >= look_at:
+                    look_at = tools.clock.monotonic() + _LOOK_S
+                    await self._expect_ours(batch)
         check.end()
         return check
 

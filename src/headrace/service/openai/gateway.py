@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import Depends, Request, Response
 
 from headrace.engine.shutdown import Drained
 from headrace.errors import CallError, QueueFull, Rejected
@@ -28,12 +28,13 @@ from headrace.service.openai.asking import asked_of, deadline_of, priority_of
 from headrace.service.openai.gatewaydocs import BODIES, MODELS, documented
 from headrace.service.presence import ClientGone, Presence
 from headrace.service.principal import Principal
+from headrace.service.sifting import SiftingRouter
 from headrace.wire import HttpRequest
 
 _CLIENT_GONE = 499
 """As nginx says it; nobody reads it."""
 
-router = APIRouter(tags=["gateway"], route_class=DirectRoute)
+router = SiftingRouter(tags=["gateway"], route_class=DirectRoute)
 Who = Annotated[Principal, Depends(principal)]
 
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi import Depends, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from fastapi.sse import EventSourceResponse, format_sse_event
 
@@ -17,6 +17,7 @@ from headrace.service.documenting import refusals
 from headrace.service.errors import envelope
 from headrace.service.keywatch import KeyGone, Visit
 from headrace.service.principal import Principal
+from headrace.service.sifting import SiftingRouter
 from headrace.service.stream.course import (
     ALIVE,
     Asked,
@@ -53,9 +54,9 @@ LastId = Annotated[
 ]
 Items = Annotated[bool, Query(description="Also how each item ended.")]
 
-own = APIRouter(tags=["events"])
+own = SiftingRouter(tags=["events"])
 """Under Headrace's own paths."""
-openai = APIRouter(tags=["events"])
+openai = SiftingRouter(tags=["events"])
 """Beside OpenAI's paths."""
 
 
