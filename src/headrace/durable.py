@@ -28,7 +28,7 @@ from headrace.engine.pool import Pool
 from headrace.engine.session import Session, SessionTools
 from headrace.engine.shedding import Shedding
 from headrace.engine.shutdown import Shutdown
-from headrace.engine.vigil import Vigil
+from headrace.engine.vigil import SERVED_PATIENCE, Vigil
 from headrace.errors import ConfigError, NotFound
 from headrace.events import CacheStatistics, Event, JobMoved, TryFailed
 from headrace.jobhandle import JobHandle
@@ -75,11 +75,11 @@ class Headrace:
         self._clock = clock
         self._shutdown = Shutdown()
         self._served: dict[str, BuiltRoute] = {}
-        self._direct = DirectCalls(self._served)
         self._session: Session | None = None
         self._working: asyncio.Task[None] | None = None
         self.changes = Changes()
         """Tells whoever wants to know what this process does."""
+        self.direct = DirectCalls(self._served, self.changes)
         self.store: Store
 
     async def __aenter__(self) -> Headrace:
@@ -105,7 +105,7 @@ class Headrace:
         vigils: dict[str, Vigil] = {}
         for name, route in self._routes.items():
             if isinstance(route, HttpRoute):
-                vigils[name] = Vigil(self._clock)
+                vigils[name] = Vigil(self._clock, SERVED_PATIENCE)
                 watched = msgspec.structs.replace(
                     tools, vigil=vigils[name], ledger=StoreLedger(self.store)
                 )
@@ -258,7 +258,7 @@ class Headrace:
         """
         urgency = Priority.parse(priority)
         asker = Asker(tenant)
-        return await self._direct.outcome(payload, route, urgency, asker, deadline_s)
+        return await self.direct.outcome(payload, route, urgency, asker, deadline_s)
 
     async def ask(
         self,
@@ -284,7 +284,7 @@ class Headrace:
         """
         urgency = Priority.parse(priority)
         asker = Asker(tenant, key)
-        return await self._direct.reply(payload, route, urgency, asker, deadline_s)
+        return await self.direct.reply(payload, route, urgency, asker, deadline_s)
 
     def endpoints(self, route: str) -> Pool:
         """Return the endpoints of a route, to add, drain, remove and weigh them anew.
@@ -294,7 +294,7 @@ class Headrace:
         Raises:
             ConfigError: this process does not serve the route.
         """
-        return self._direct.built(route).pool
+        return self.direct.built(route).pool
 
     def gates(self) -> Mapping[str, Gate]:
         """Return who lets the calls of each served route go, to look at."""
@@ -318,6 +318,16 @@ class Headrace:
             raise NotFound(f"there is no job {ref!r} in {self._where}")
         return JobHandle(self, job)
 
+    async def go_on(self) -> int:
+        """Let jobs go on that were paused because their endpoints refused our key.
+
+        Call it when the key is another one. At the start it is done without asking.
+
+        Returns:
+            How many there were.
+        """
+        return 0 if self._session is None else await self._session.resume_jobs()
+
     def look(self) -> None:
         """There may be new work in the store."""
         if self._session is not None:
@@ -328,7 +338,7 @@ class Headrace:
         queued, most = await self.store.queued([route]), self._max_queued
         if most is not None and queued > most:
             now = self._clock.monotonic()
-            raise self._direct.refusal(route, queued, most, now)
+            raise self.direct.refusal(route, queued, most, now)
 
     def _hear(self, event: Event) -> None:
         if isinstance(event, TryFailed):

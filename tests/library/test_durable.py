@@ -8,9 +8,7 @@ import pytest
 
 import headrace
 from headrace import (
-    Endpoint,
     FunctionRoute,
-    HttpRoute,
     Item,
     ItemState,
     Limits,
@@ -227,24 +225,3 @@ def test_an_unknown_job_is_not_found(tmp_path: Path) -> None:
 
     with pytest.raises(NotFound, match="job_nobody"):
         _run(main())
-
-
-@pytest.mark.live
-def test_an_upstream_that_is_down_pauses_the_job_and_fails_nothing(
-    tmp_path: Path,
-) -> None:
-    async def main() -> tuple[JobState, int, str]:
-        nobody = Endpoint("nobody", "http://127.0.0.1:9")
-        route = HttpRoute("chat", (nobody,))
-        async with headrace.open(tmp_path / "h.db", [route]) as home:
-            body = {"model": "m", "messages": []}
-            line = {"url": "/v1/chat/completions", "body": body}
-            job = await home.submit([line] * 3, "chat")
-            async for seen in job.progress():
-                if seen.state is JobState.PAUSED:
-                    return seen.state, seen.counts.failed, seen.pause_reason
-        raise AssertionError("the job ended")
-
-    state, failed, reason = _run(main())
-    assert (state, failed) == (JobState.PAUSED, 0)
-    assert "no endpoint answered for 10 s" in reason

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Container, Sequence
 
 import msgspec
 
@@ -138,16 +138,20 @@ class Dispatcher:
             if isinstance(call, Call):
                 self._recorder.put(Finished(lease, _stopped(call, lease, state)), [])
 
-    def release_job(self, job: int) -> None:
+    def release_job(self, job: int, held: Container[str] = ()) -> None:
         """Put the items of a paused job back that have not begun.
 
         Those that wait for their first call, too, but for the caller's own.
+
+        Args:
+            job: which.
+            held: ids of calls that wait for their upstream, and go back as well.
         """
         self._returned.extend(self._buffer.take_job(job))
         mine = (None, asyncio.current_task())
         for work in [w for w in self._running.values() if w.lease.job == job]:
-            is_waiting = not work.call.trace.tries and not _is_stopped(work)
-            if is_waiting and work.task not in mine:
+            is_waiting = not work.call.trace.tries or work.call.id in held
+            if is_waiting and not _is_stopped(work) and work.task not in mine:
                 work.is_released = True
                 work.task.cancel()
         self._hungry.set()

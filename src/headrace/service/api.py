@@ -12,7 +12,7 @@ from headrace.service.core import Service
 from headrace.service.errors import HANDLERS
 from headrace.service.jobs import router as jobs
 from headrace.service.middleware import BodyLimits, Endings, RequestIds
-from headrace.service.openai import batches, files, gateway
+from headrace.service.openai import batches, files, gateway, models, uploads
 from headrace.service.openapi import DescribedApp
 from headrace.service.operations import health, scraping
 from headrace.service.operations.requests import Counting
@@ -20,7 +20,9 @@ from headrace.service.stream import sse, websocket
 
 OPENAI: tuple[APIRouter, ...] = (
     gateway.router,
+    models.router,
     files.router,
+    uploads.router,
     batches.router,
     sse.openai,
     websocket.openai,
