@@ -7,8 +7,10 @@ from typing import Annotated
 from fastapi import Depends
 from starlette.requests import HTTPConnection
 
-from headrace.service.core import Service
 from headrace.service.errors import ApiError
+from headrace.service.keychores import KeyChores
+from headrace.service.keymeter import Door
+from headrace.service.keys import Keys
 from headrace.service.loopback import refuse_web_pages
 from headrace.service.principal import LOCAL, Principal, Scope
 
@@ -23,8 +25,7 @@ async def principal(request: HTTPConnection) -> Principal:
         ApiError: 401 without a good key; 403 for web pages that try to reach a service
             without keys; 429 if the key asks too often.
     """
-    service: Service = request.app.state.service
-    keys = service.keys
+    keys: Keys = request.app.state.service.keys
     if not await keys.are_any():
         refuse_web_pages(request)
         return LOCAL
@@ -34,8 +35,10 @@ async def principal(request: HTTPConnection) -> Principal:
             "this API key is not known, or it was revoked or has expired"
         )
     who = key.principal
-    service.door.count_request(who)
-    service.chores.note_use(who.key_id)
+    door: Door = request.app.state.service.door
+    door.count_request(who)
+    chores: KeyChores = request.app.state.service.chores
+    chores.note_use(who.key_id)
     return who
 
 

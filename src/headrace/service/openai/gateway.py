@@ -70,7 +70,7 @@ async def _answer(request: Request, who: Principal, path: str) -> Response:
     _admit(request, who, call)
     try:
         with Presence(request.receive):
-            reply = await _ask(request, who, call, priority, deadline_s, who.key_id)
+            reply = await _ask(request, who, call, priority, deadline_s)
     except ClientGone:
         return Response(status_code=_CLIENT_GONE)
     except CallError as error:
@@ -96,7 +96,6 @@ async def _ask(
     call: HttpRequest,
     priority: Priority,
     deadline_s: float,
-    payer: str = "",
 ) -> Reply:
     try:
         return await _service(request).home.ask(
@@ -105,7 +104,7 @@ async def _ask(
             priority=priority.name,
             tenant=who.tenant,
             deadline_s=deadline_s,
-            key=payer,
+            key=who.key_id,
         )
     except QueueFull:
         raise
