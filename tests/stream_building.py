@@ -12,6 +12,7 @@ import headrace
 from headrace import FunctionRoute, Limits
 from headrace.clock import SystemClock
 from headrace.durable import Headrace
+from headrace.service.keywatch import Visit
 from headrace.service.stream.course import (
     ALIVE,
     Asked,
@@ -63,7 +64,7 @@ def looking(home: Headrace, number: int) -> Look:
 async def heard(
     home: Headrace, hub: Hub, number: int, asked: Asked = Asked()
 ) -> AsyncIterator[Told]:
-    course = course_of_one(hub, home.store, looking(home, number), asked)
+    course = course_of_one(hub, home.store, looking(home, number), asked, Visit())
     async for told in course:
         if told is not ALIVE:
             yield told

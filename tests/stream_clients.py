@@ -13,15 +13,19 @@ Event = dict[str, str]
 
 
 @contextlib.contextmanager
-def curl(url: str, path: str, last_id: str = "") -> Iterator[Iterator[Event]]:
+def curl(
+    url: str, path: str, last_id: str = "", key: str = ""
+) -> Iterator[Iterator[Event]]:
     """Read events from a socket."""
     parts = urlsplit(url)
     with socket.create_connection((parts.hostname, parts.port), timeout=20) as link:
         header = f"Last-Event-ID: {last_id}\r\n" if last_id else ""
+        header += f"Authorization: {key}\r\n" if key else ""
         link.sendall(
             f"GET {path} HTTP/1.1\r\nHost: {parts.netloc}\r\n{header}\r\n".encode()
         )
-        yield events(link.makefile("rb"))
+        with link.makefile("rb") as lines:
+            yield events(lines)
 
 
 def events(stream: Any) -> Iterator[Event]:

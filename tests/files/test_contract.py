@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import resource
+import shutil
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ import pytest
 from headrace.errors import StoreError
 from headrace.files.directory import open_directory
 from headrace.files.memory import MemoryFiles
-from headrace.testing.files_contract import CHECKS, FilesCheck, pieces
+from headrace.testing.files_contract import CHECKS, FilesCheck, pieces, whole
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
@@ -39,6 +41,26 @@ def test_what_a_killed_process_left_half_written_is_removed(tmp_path: Path) -> N
     assert [path.name for path in tmp_path.iterdir()] == ["b"]
 
 
+def test_two_services_on_a_directory_leave_each_others_uploads_alone(
+    tmp_path: Path,
+) -> None:
+    async def main() -> None:
+        first, second = await open_directory(tmp_path), await open_directory(tmp_path)
+
+        async def watched() -> AsyncIterator[bytes]:
+            yield b"x" * 2**21
+            await second.tidy()
+            await open_directory(tmp_path)
+            yield b"y"
+
+        assert await first.write("a", watched()) == 2**21 + 1
+        assert await whole(second, "a") == b"x" * 2**21 + b"y"
+        await first.tidy()
+
+    asyncio.run(main())
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
 def test_a_full_disk_is_named_and_leaves_nothing(tmp_path: Path) -> None:
     async def main() -> None:
         files = await open_directory(tmp_path)
@@ -52,3 +74,23 @@ def test_a_full_disk_is_named_and_leaves_nothing(tmp_path: Path) -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_directory_that_is_gone_is_an_error_and_no_missing_file(
+    tmp_path: Path,
+) -> None:
+    async def main() -> None:
+        files = await open_directory(tmp_path / "files")
+        await files.write("a", pieces(b"1"))
+        shutil.rmtree(tmp_path / "files")
+        for asked in (
+            files.write("b", pieces(b"1")),
+            whole(files, "a"),
+            files.size("a"),
+            files.delete("a"),
+            files.tidy(),
+        ):
+            with pytest.raises(StoreError, match="No such file or directory"):
+                await asked
+
+    asyncio.run(main())

@@ -1,4 +1,4 @@
-"""Files lie beside the store that they belong to."""
+"""Files lie in or beside the store that they belong to."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def test_files_lie_beside_a_sqlite_store_however_it_is_named(
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)
-    asyncio.run(open_files(address.format(tmp_path / "jobs.db")))
+    asyncio.run(open_files(address.format(tmp_path / "jobs.db"), None))
     assert (tmp_path / "jobs.db.files").is_dir()
     assert not list(elsewhere.iterdir())
 
@@ -26,5 +26,5 @@ def test_files_of_a_store_in_memory_leave_nothing_on_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    asyncio.run(open_files(":memory:"))
+    asyncio.run(open_files(":memory:", None))
     assert not list(tmp_path.iterdir())

@@ -12,6 +12,7 @@ from headrace.stores import (
     statements_jobs,
     statements_notes,
     statements_outcomes,
+    statements_pieces,
     statements_sums,
 )
 from headrace.stores.opening import no_offset
@@ -21,7 +22,7 @@ from headrace.stores.statement import POSTGRESQL, RowStatement, Statement
 pytestmark = pytest.mark.postgres
 
 VALUES: dict[str, Any] = {"int2": 1, "int4": 1, "int8": 1, "float8": 1.0, "bytea": b""}
-LARGE = ("items", "payloads", "results", "attempts")
+LARGE = ("items", "payloads", "results", "attempts", "file_pieces", "file_bodies")
 
 
 def statements() -> dict[str, str]:
@@ -31,6 +32,7 @@ def statements() -> dict[str, str]:
         statements_jobs,
         statements_notes,
         statements_outcomes,
+        statements_pieces,
         statements_sums,
     )
     return {

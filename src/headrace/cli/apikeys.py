@@ -57,6 +57,14 @@ def add(
         int | None,
         Option("--in-flight", metavar="N", min=1, help="Calls at the same moment."),
     ] = None,
+    expires_in: Annotated[
+        str | None,
+        Option(
+            "--expires-in",
+            metavar="TIME",
+            help="After so long it is good for nothing: 90d, 12h, … (never).",
+        ),
+    ] = None,
     store: _Store = None,
     json: _Json = False,
 ) -> None:
@@ -68,7 +76,8 @@ def add(
     from headrace.service.principal import KeyLimits
 
     limits = KeyLimits(calls, tokens, in_flight)
-    wish = apikeywork.Wish(tenant, tuple(scope or ("submit", "read")), name, limits)
+    scopes = tuple(scope or ("submit", "read"))
+    wish = apikeywork.Wish(tenant, scopes, name, limits, expires_in)
     _carry_out("add", apikeywork.add_key(store, wish, json))
 
 

@@ -16,7 +16,9 @@ from headrace.cli.jobviews import moment
 from headrace.cli.jobwork import print_json, print_lines
 from headrace.clock import SystemClock
 from headrace.config import load_store
+from headrace.errors import ConfigError
 from headrace.service.keys import Key, Keys, NewKey
+from headrace.service.openai.batch import window_s
 from headrace.service.principal import KeyLimits, Scope
 from headrace.stores.opening import open_store
 
@@ -28,12 +30,14 @@ class Wish(msgspec.Struct, frozen=True):
     scopes: tuple[str, ...]
     name: str
     limits: KeyLimits
+    expires_in: str | None
 
 
 async def add_key(store: str | None, wish: Wish, json: bool) -> Exit:
     """Make a key; print it."""
     scopes = cast("tuple[Scope, ...]", wish.scopes)
-    new = NewKey(wish.tenant, scopes, wish.name, wish.limits)
+    expires_in_s = None if wish.expires_in is None else _seconds(wish.expires_in)
+    new = NewKey(wish.tenant, scopes, wish.name, wish.limits, expires_in_s)
     async with _made_store(store) as keys:
         text, key = await keys.make(new)
     if json:
@@ -66,6 +70,13 @@ async def revoke_key(store: str | None, id: str, json: bool) -> Exit:
     return Exit.SUCCEEDED
 
 
+def _seconds(text: str) -> int:
+    try:
+        return window_s(text)
+    except ValueError as error:
+        raise ConfigError(f"--expires-in: {error}") from None
+
+
 def key_fields(key: Key) -> dict[str, Any]:
     """Return a key for programs, without its digest."""
     fields: dict[str, Any] = msgspec.to_builtins(key)
@@ -91,6 +102,8 @@ def _line(key: Key) -> str:
     if key.name:
         parts.append(key.name)
     parts.append(f"made {moment(key.created_at)} UTC")
+    if key.expires_at is not None:
+        parts.append(f"until {moment(key.expires_at)} UTC")
     if key.revoked_at is not None:
         parts.append(f"revoked {moment(key.revoked_at)} UTC")
     return "  ".join(parts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 from collections.abc import AsyncIterable, AsyncIterator, Callable
 from contextlib import suppress
@@ -12,18 +13,19 @@ from uuid import uuid4
 
 from headrace.errors import NotFound, StoreError
 from headrace.files.ids import checked
+from headrace.ports import PIECE_BYTES
 
 T = TypeVar("T")
 
-PIECE_BYTES: Final = 2**20
 _PARTIAL: Final = ".partial"
 
 
 class DirectoryFiles:
     """The `Files` of `ports` in a directory of this machine.
 
-    Disk work is done in threads, a megabyte at a time. What a killed process left half
-    written has a name of its own and is removed at the next `open_directory`.
+    Disk work is done in threads, a megabyte at a time. What is half written has a name
+    of its own and is locked by who writes it. The system frees the locks of a process
+    that dies, so `tidy` of any process knows what is left for nobody.
 
     Args:
         place: the directory; it is there.
@@ -50,7 +52,7 @@ class DirectoryFiles:
 
     async def read(self, id: str, start: int = 0) -> AsyncIterator[bytes]:
         path = self._place / checked(id)
-        file: BinaryIO | None = await _on_disk(_if_there, path.open, "rb")
+        file: BinaryIO | None = await self._if_there(path.open, "rb")
         if file is None:
             raise NotFound(f"there is no file {id}")
         try:
@@ -61,21 +63,28 @@ class DirectoryFiles:
             file.close()
 
     async def size(self, id: str) -> int | None:
-        found = await _on_disk(_if_there, os.stat, self._place / checked(id))
+        found = await self._if_there(os.stat, self._place / checked(id))
         return None if found is None else int(found.st_size)
 
     async def delete(self, id: str) -> bool:
-        return await _on_disk(_unlinked, self._place / checked(id))
+        gone = await self._if_there(_unlinked, self._place / checked(id))
+        return gone is not None
+
+    async def tidy(self) -> None:
+        await _on_disk(_remove_left, self._place)
 
     async def close(self) -> None:
         return
+
+    async def _if_there(self, work: Callable[..., T], *arguments: Any) -> T | None:
+        """Do something with a file; None if it is not there, but its directory is."""
+        return await _on_disk(_looked_for, self._place, work, *arguments)
 
 
 async def open_directory(place: Path) -> DirectoryFiles:
     """Open a directory of files, made if it is not there.
 
-    Only one service may use it at a time: what is half written is taken for the rest of
-    a killed one.
+    Several services of a machine may use it.
 
     Raises:
         StoreError: it cannot be used; says why.
@@ -86,8 +95,19 @@ async def open_directory(place: Path) -> DirectoryFiles:
 
 def _prepare(place: Path) -> None:
     place.mkdir(parents=True, exist_ok=True)
+    _remove_left(place)
+
+
+def _remove_left(place: Path) -> None:
+    """Remove what is half written, and locked by nobody: its writer is dead."""
+    os.stat(place)  # a directory that is gone has no rests to look for
     for partial in place.glob(f"*{_PARTIAL}"):
-        partial.unlink(missing_ok=True)
+        with suppress(FileNotFoundError), partial.open("rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            partial.unlink()
 
 
 class _Writing:
@@ -104,7 +124,13 @@ class _Writing:
         self._file: BinaryIO | None = None
 
     def begin(self) -> None:
-        self._file = self._partial.open("xb")
+        """Make the file, locked; again if it was removed before it was."""
+        while True:
+            self._file = self._partial.open("xb")
+            fcntl.flock(self._file, fcntl.LOCK_EX)
+            if os.fstat(self._file.fileno()).st_nlink:
+                return
+            self._file.close()
 
     def add(self, piece: bytes) -> None:
         assert self._file is not None
@@ -117,9 +143,11 @@ class _Writing:
         file.write(rest)
         file.flush()
         os.fsync(file.fileno())
-        file.close()
-        self._partial.replace(self._target)
+        self._partial.replace(
+            self._target
+        )  # while it is locked, so that none removes it
         self._file = None
+        file.close()
         directory = os.open(self._target.parent, os.O_RDONLY)
         try:
             os.fsync(directory)
@@ -160,16 +188,13 @@ def _translated(work: Callable[..., T], *arguments: Any) -> T:
 
 
 def _unlinked(path: Path) -> bool:
-    try:
-        path.unlink()
-    except FileNotFoundError:
-        return False
+    path.unlink()
     return True
 
 
-def _if_there(work: Callable[..., T], *arguments: Any) -> T | None:
-    """Do something with a file; None if it is not there."""
+def _looked_for(place: Path, work: Callable[..., T], *arguments: Any) -> T | None:
     try:
         return work(*arguments)
     except FileNotFoundError:
+        os.stat(place)
         return None

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator
-from typing import Final
 
 from headrace.errors import NotFound
 from headrace.files.ids import checked
-
-PIECE_BYTES: Final = 2**20
+from headrace.ports import PIECE_BYTES
 
 
 class MemoryFiles:
@@ -36,6 +34,9 @@ class MemoryFiles:
 
     async def delete(self, id: str) -> bool:
         return self._files.pop(checked(id), None) is not None
+
+    async def tidy(self) -> None:
+        return
 
     async def close(self) -> None:
         self._files.clear()

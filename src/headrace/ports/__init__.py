@@ -5,6 +5,7 @@ from __future__ import annotations
 from headrace.ports.cache import Cache, CacheSize, Kept
 from headrace.ports.documents import Document, Documents
 from headrace.ports.files import Files
+from headrace.ports.pieces import PIECE_BYTES, FilePieces
 from headrace.ports.provider import Provider
 from headrace.ports.store import (
     Control,
@@ -21,11 +22,13 @@ from headrace.ports.store import (
 )
 
 __all__ = [
+    "PIECE_BYTES",
     "Cache",
     "CacheSize",
     "Control",
     "Document",
     "Documents",
+    "FilePieces",
     "Files",
     "Intake",
     "Jobs",

@@ -44,6 +44,14 @@ class Files(Protocol):
         """Forget a file; False if there was none."""
         ...
 
+    async def tidy(self) -> None:
+        """Remove what dead writers left, and say that ours are alive.
+
+        Called about once a minute by each process that reads and writes. What other
+        processes write now is left alone.
+        """
+        ...
+
     async def close(self) -> None:
         """Give everything back; idempotent."""
         ...

@@ -25,6 +25,7 @@ from headrace.jobs import (
 from headrace.model import Outcome
 from headrace.ports.cache import Cache
 from headrace.ports.documents import Documents
+from headrace.ports.pieces import FilePieces
 
 
 class Intake(Protocol):
@@ -294,6 +295,10 @@ class Store(Intake, Jobs, Sums, Control, Leases, Records, Notes, Protocol):
 
     def documents(self) -> Documents:
         """Return the small records kept beside the jobs."""
+        ...
+
+    def file_pieces(self) -> FilePieces | None:
+        """Return the bytes of files kept beside the jobs; None if there is no place."""
         ...
 
     async def close(self) -> None:

@@ -12,6 +12,7 @@ from headrace.service.errors import HANDLERS
 from headrace.service.jobs import router as jobs
 from headrace.service.middleware import BodyLimits, Endings, RequestIds
 from headrace.service.openai import batches, files, gateway
+from headrace.service.openapi import DescribedApp
 from headrace.service.operations import health, scraping
 from headrace.service.operations.requests import Counting
 from headrace.service.stream import sse, websocket
@@ -44,7 +45,7 @@ def make_app(service: Service) -> FastAPI:
     Args:
         service: open as long as the application is served; `request.app.state.service`.
     """
-    app = FastAPI(
+    app = DescribedApp(
         title="Headrace",
         version=version("headrace"),
         description="OpenAI's API in front of any endpoint: batches, and calls at once.",

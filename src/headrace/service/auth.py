@@ -30,7 +30,9 @@ async def principal(request: HTTPConnection) -> Principal:
         return LOCAL
     key = await keys.verify(_bearer(request))
     if key is None:
-        raise _unauthorised("this API key is not known, or it was revoked")
+        raise _unauthorised(
+            "this API key is not known, or it was revoked or has expired"
+        )
     who = key.principal
     meters: KeyMeters = request.app.state.service.meters
     meters.count_request(who)

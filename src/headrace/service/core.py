@@ -17,6 +17,7 @@ from headrace.routes import HttpRoute
 from headrace.routes import Keys as EndpointKeys
 from headrace.service.keymeter import KeyMeters
 from headrace.service.keys import Keys
+from headrace.service.keywatch import KeyWatch
 from headrace.service.openai.batchbook import BatchBook
 from headrace.service.openai.batchcourse import CourseTools
 from headrace.service.openai.batchinput import InputLimits
@@ -51,6 +52,7 @@ class Service:
         self.clock = clock
         self.files = files
         self.keys = Keys(home.store.documents(), clock)
+        self.watch = KeyWatch(self.keys, clock)
         self.meters = KeyMeters(clock.monotonic)
         self.repeats = Repeats(home.store.documents(), clock)
         self.filestore = FileStore(home.store.documents(), files, clock)
@@ -88,7 +90,7 @@ async def open_service(
         tracing=tracing,
     )
     async with home:
-        files = await open_files(settings.store)
+        files = await open_files(settings.store, home.store.file_pieces())
         service = Service(home, settings, clock, files)
         home.changes.watch(service.metrics)
         home.changes.watch(TryLog(clock))
@@ -98,6 +100,7 @@ async def open_service(
                 service.filestore.tidied(),
                 service.batches.kept(),
                 service.hub.running(),
+                service.watch.kept(),
                 retention.kept(),
             ):
                 yield service

@@ -40,8 +40,9 @@ class Key(msgspec.Struct, frozen=True):
         scopes: what it may do.
         name: for people.
         created_at: UTC seconds.
-        revoked_at: UTC seconds; None = it is good.
+        revoked_at: UTC seconds; None = it was not.
         limits: how much it may ask for.
+        expires_at: UTC seconds; None = never.
     """
 
     id: str
@@ -52,6 +53,15 @@ class Key(msgspec.Struct, frozen=True):
     created_at: float
     revoked_at: float | None = None
     limits: KeyLimits = KeyLimits()
+    expires_at: float | None = None
+
+    def why_not(self, now: float) -> str:
+        """Return why it is good no more at `now`, UTC seconds; "" = it is good."""
+        if self.revoked_at is not None:
+            return "this API key was revoked"
+        if self.expires_at is not None and now >= self.expires_at:
+            return "this API key has expired"
+        return ""
 
     @property
     def principal(self) -> Principal:
@@ -60,16 +70,17 @@ class Key(msgspec.Struct, frozen=True):
 
 
 class NewKey(msgspec.Struct, frozen=True):
-    """A key that is wished for.
+    """A key that is wished for; `expires_in_s` seconds from now it ends, None = never.
 
     Raises:
-        ConfigError: a tenant or scope that cannot be.
+        ConfigError: a tenant, scope or time that cannot be.
     """
 
     tenant: str
     scopes: tuple[Scope, ...] = ("submit", "read")
     name: str = ""
     limits: KeyLimits = KeyLimits()
+    expires_in_s: float | None = None
 
     def __post_init__(self) -> None:
         if not _TENANT.fullmatch(self.tenant):
@@ -108,6 +119,8 @@ class Keys:
 
     async def make(self, new: NewKey) -> tuple[str, Key]:
         """Make a key; return it, this once, and what is kept of it."""
+        now = self._clock.utc()
+        expires_at = None if new.expires_in_s is None else now + new.expires_in_s
         while True:
             text = _PREFIX + secrets.token_urlsafe(32)
             digest = _digest(text)
@@ -117,9 +130,10 @@ class Keys:
                 new.tenant,
                 new.scopes,
                 new.name,
-                self._clock.utc(),
+                now,
                 None,
                 new.limits,
+                expires_at,
             )
             body = _encode(key)
             if await self._documents.insert(KIND, key.id, body, key.tenant) is not None:
@@ -160,10 +174,21 @@ class Keys:
         if not _KEY.fullmatch(text):
             return None
         digest = _digest(text)
-        key = await self._look_up(_id(digest))
-        if key is None or key.revoked_at is not None:
+        key = await self.find(_id(digest))
+        if key is None or key.why_not(self._clock.utc()):
             return None
         return key if hmac.compare_digest(key.digest, digest) else None
+
+    async def why_not(self, id: str) -> str:
+        """Return why a key is good no more, or that one is needed by now; "" = it is good.
+
+        Args:
+            id: of the key; "" = none was needed.
+        """
+        if not id:
+            return "an API key is needed by now" if await self.are_any() else ""
+        key = await self.find(id)
+        return "this API key is gone" if key is None else key.why_not(self._clock.utc())
 
     async def are_any(self) -> bool:
         """Has a key ever been made? Once it has, nobody may come without."""
@@ -174,7 +199,8 @@ class Keys:
             self._known_at = now
         return self._are_any
 
-    async def _look_up(self, id: str) -> Key | None:
+    async def find(self, id: str) -> Key | None:
+        """Return what is kept of a key, as it was at most a second ago; None = nothing."""
         now = self._clock.monotonic()
         seen = self._fresh.get(id)
         if seen is not None and now - seen[0] < _FRESH_S:

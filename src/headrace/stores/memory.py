@@ -24,7 +24,7 @@ from headrace.jobs import (
     Trouble,
 )
 from headrace.model import Outcome, Priority
-from headrace.ports import Cache, Documents, Pulse
+from headrace.ports import Cache, Documents, FilePieces, Pulse
 from headrace.stores import jobrow
 from headrace.stores.itemstates import UNFINISHED, job_and_seq
 from headrace.stores.jobrow import JobRow, expect, first_row
@@ -329,6 +329,9 @@ class MemoryStore:
 
     def documents(self) -> Documents:
         return self._documents
+
+    def file_pieces(self) -> FilePieces | None:
+        return None
 
     async def close(self) -> None:
         return

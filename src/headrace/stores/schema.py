@@ -8,7 +8,8 @@ notes
 ```
 
 Beside them, without ties to any job: answers kept (`cache_entries`) and who makes one
-that is missing (`cache_leases`); small records of a service (`documents`).
+that is missing (`cache_leases`); small records of a service (`documents`); files of a
+service (`files`), each naming one body (`file_bodies`) in pieces (`file_pieces`).
 
 An item's row is narrow, for it is written three times; payloads and results are
 written once. A change here needs a migration and a new `SCHEMA_VERSION`.
@@ -37,7 +38,7 @@ from sqlalchemy import (
 from headrace.model import ItemState
 from headrace.stores.itemstates import CODE_OF
 
-SCHEMA_VERSION: Final = "0004"
+SCHEMA_VERSION: Final = "0005"
 """The last revision in `migrations/versions`."""
 
 _Key = BigInteger().with_variant(Integer, "sqlite")  # only INTEGER is SQLite's rowid
@@ -212,6 +213,33 @@ documents = Table(
     Index("documents_page", "kind", "tenant", "number"),
     Index("documents_expiry", "kind", "expires_at"),
     sqlite_autoincrement=True,  # numbers order them, so none is used again
+)
+
+files = Table(
+    "files",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("body", BigInteger, nullable=False),
+    Column("size", BigInteger, nullable=False),
+)
+
+file_bodies = Table(
+    "file_bodies",
+    metadata,
+    Column("number", _Key, primary_key=True, autoincrement=True),
+    Column("id", Text, nullable=False, index=True),
+    Column("is_whole", SmallInteger, nullable=False),
+    Column("expires_at", Double, index=True),
+    sqlite_autoincrement=True,  # a number is never used again
+)
+
+file_pieces = Table(
+    "file_pieces",
+    metadata,
+    Column("body", BigInteger, primary_key=True, autoincrement=False),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("packed", SmallInteger, nullable=False),
+    Column("data", LargeBinary, nullable=False),
 )
 
 version = Table(

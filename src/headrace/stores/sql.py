@@ -19,7 +19,7 @@ from headrace.jobs import (
     Trouble,
 )
 from headrace.model import Outcome
-from headrace.ports import Cache, Documents, Pulse
+from headrace.ports import Cache, Documents, FilePieces, Pulse
 from headrace.stores import (
     jobrow,
     steps_control,
@@ -31,6 +31,7 @@ from headrace.stores import (
 )
 from headrace.stores.sqlcache import SqlCache
 from headrace.stores.sqldocuments import SqlDocuments
+from headrace.stores.sqlpieces import SqlFilePieces
 from headrace.stores.statement import Steps
 
 T = TypeVar("T")
@@ -210,6 +211,9 @@ class SqlStore:
 
     def documents(self) -> Documents:
         return SqlDocuments(self._backend)
+
+    def file_pieces(self) -> FilePieces | None:
+        return SqlFilePieces(self._backend)
 
     async def close(self) -> None:
         await self._backend.close()

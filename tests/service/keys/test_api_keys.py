@@ -15,7 +15,7 @@ from headrace.service.errors import ApiError
 from headrace.service.keymeter import KeyMeters
 from headrace.service.keys import Keys, NewKey
 from headrace.service.principal import KeyLimits, Principal
-from headrace.simulation.virtual import VirtualClock
+from headrace.simulation.virtual import VirtualClock, run_virtual
 from headrace.stores.memory import MemoryStore
 from service_building import client_of, opened
 
@@ -148,3 +148,30 @@ def test_tokens_of_a_key_are_counted_and_what_never_fits_is_not_tried_again() ->
     with pytest.raises(ApiError) as found:
         meters.take_tokens(who, 100)
     assert "retry-after" in found.value.headers
+
+
+def test_a_key_ends_with_its_time() -> None:
+    async def main() -> None:
+        clock = VirtualClock()
+        keys = Keys(MemoryStore(clock).documents(), clock)
+        text, key = await keys.make(NewKey("a", expires_in_s=60))
+        assert await keys.verify(text) == key
+        await clock.sleep(61)
+        assert await keys.verify(text) is None
+        assert await keys.why_not(key.id) == "this API key has expired"
+
+    run_virtual(main())
+
+
+def test_the_description_says_of_every_route_how_a_key_is_refused() -> None:
+    async def main() -> dict[str, Any]:
+        async with opened() as service:
+            return make_app(service).openapi()
+
+    described = asyncio.run(main())
+    assert described["components"]["securitySchemes"]["key"]["scheme"] == "bearer"
+    for path, methods in described["paths"].items():
+        for operation in methods.values():
+            is_open = path.startswith("/health/")
+            assert ("security" in operation) is not is_open, path
+            assert is_open or {"401", "403", "429"} <= set(operation["responses"]), path

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 import headrace
+from headrace.service.keywatch import Visit
 from headrace.service.principal import LOCAL, Principal
 from headrace.service.stream.course import ALIVE, Asked, Told
 from headrace.service.stream.listener import MAX_ENDS, MAX_WAITING, Listener, TooSlow
@@ -148,7 +149,7 @@ def test_a_tenant_hears_of_its_own_jobs_only() -> None:
         async with listening(steps) as (home, hub):
             await home.submit(range(2), "steps", tenant="b")
             mine = Principal("a", frozenset({"read"}))
-            course = course_of_all(hub, home.store, mine)
+            course = course_of_all(hub, home.store, mine, Visit())
             snapshot = await anext(course)
             assert body(snapshot)["data"] == []
             other = await home.submit(range(2), "steps", tenant="b")
@@ -173,7 +174,7 @@ def test_a_service_that_stops_lets_its_listeners_go() -> None:
         steps = Steps(at=0)
         async with listening(steps) as (home, hub):
             await home.submit(range(2), "steps")
-            course = course_of_all(hub, home.store, LOCAL)
+            course = course_of_all(hub, home.store, LOCAL, Visit())
             await anext(course)
             await home.drain(0.01)
             async for _ in course:

@@ -16,7 +16,7 @@ from headrace.jobhandle import JobHandle
 from headrace.jobs import FailurePolicy, Job
 from headrace.service.auth import Reader, Submitter
 from headrace.service.core import ROUTE, Service
-from headrace.service.errors import ApiError
+from headrace.service.errors import ApiError, envelope
 from headrace.service.jobs.desk import estimated, found, listed, tallied
 from headrace.service.jobs.documenting import (
     BODY,
@@ -27,6 +27,8 @@ from headrace.service.jobs.documenting import (
 )
 from headrace.service.jobs.intake import LINES, items_of
 from headrace.service.jobs.views import item_view, job_view, outcome_line
+from headrace.service.keywatch import KeyGone
+from headrace.service.principal import Principal
 
 router = APIRouter(prefix="/api/v1/jobs", tags=["jobs"])
 _MOST_SEQ = 2**31 - 1
@@ -186,7 +188,7 @@ async def stream_outcomes(
     home = _service(request).home
     handle = await found(home, who, job_id)
     lines = (
-        _following(handle, after)
+        _following(_service(request), who, handle, after)
         if follow == "true"
         else _recorded(home, handle.job, after)
     )
@@ -240,10 +242,17 @@ async def retry_job(request: Request, who: Submitter, job_id: str) -> Response:
     return _answer({**job_view(await handle.refresh()), "queued_again": count})
 
 
-async def _following(handle: JobHandle, after: int) -> AsyncIterator[bytes]:
-    """Give the lines until the job has ended."""
-    async for outcome in handle.outcomes(after):
-        yield outcome_line(handle.id, outcome)
+async def _following(
+    service: Service, who: Principal, handle: JobHandle, after: int
+) -> AsyncIterator[bytes]:
+    """Give the lines until the job has ended; or an error, if the key is gone before."""
+    with service.watch.visiting(who.key_id) as visit:
+        try:
+            async for outcome in visit.guard(handle.outcomes(after)):
+                yield outcome_line(handle.id, outcome)
+        except KeyGone as error:
+            told = envelope(401, str(error), "invalid_api_key")
+            yield msgspec.json.encode(told) + b"\n"
 
 
 async def _recorded(home: Headrace, job: Job, after: int) -> AsyncIterator[bytes]:

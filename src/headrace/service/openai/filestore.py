@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 from collections.abc import AsyncIterable, AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Final, Literal
 
 import msgspec
 
 from headrace.clock import Clock
-from headrace.errors import NotFound
+from headrace.errors import NotFound, StoreError
 from headrace.ports import Document, Documents, Files
 from headrace.service.openai.batchfiles import NewFile
 
+_log = logging.getLogger("headrace.service")
 KIND: Final = "file"
 _ALPHABET: Final = "abcdefghijklmnopqrstuvwxyz234567"
 _UPLOAD_S: Final = 86_400.0
@@ -83,14 +85,21 @@ class FileStore:
         try:
             return await self._files.write(id, chunks)
         except BaseException:
-            await asyncio.shield(self.discard(id))
+            with suppress(StoreError):  # then `tidy` forgets it
+                await asyncio.shield(self.discard(id))
             raise
 
     async def publish(self, facts: FileFacts) -> None:
-        """Let an uploaded file be seen."""
+        """Let an uploaded file be seen.
+
+        Raises:
+            StoreError: it was forgotten meanwhile, since it took too long.
+        """
         found = await self._documents.document(KIND, facts.id)
-        if found is not None:
-            await self._documents.replace(found, _encode(facts), facts.expires_at)
+        if found is None:
+            await self._files.delete(facts.id)
+            raise StoreError(f"files: {facts.id} came too slowly; send it again")
+        await self._documents.replace(found, _encode(facts), facts.expires_at)
 
     async def discard(self, id: str) -> None:
         """Forget an upload that is not wanted; idempotent."""
@@ -187,7 +196,11 @@ class FileStore:
 
     async def _keep_tidy(self) -> None:
         while True:
-            await self.tidy()
+            try:
+                await self._files.tidy()
+                await self.tidy()
+            except StoreError as error:
+                _log.warning("files are tidied later: %s", error)
             await self._clock.sleep(_TIDY_S)
 
     def _is_seen(self, document: Document, tenant: str | None) -> bool:

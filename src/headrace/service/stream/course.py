@@ -3,13 +3,14 @@ WebSocket."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 
 import msgspec
 
 from headrace.errors import NotFound
 from headrace.ports import Jobs
 from headrace.service.core import Service
+from headrace.service.keywatch import Visit
 from headrace.service.openai.batch import KIND
 from headrace.service.principal import Principal
 from headrace.service.stream.hub import RECENT, Hub, Look
@@ -108,8 +109,8 @@ def has_seen_the_end(first: View, asked: Asked) -> bool:
 
 
 async def course_of_one(
-    hub: Hub, store: Jobs, look: Look, asked: Asked
-) -> AsyncIterator[Told]:
+    hub: Hub, store: Jobs, look: Look, asked: Asked, visit: Visit
+) -> AsyncGenerator[Told, None]:
     """Tell of one job or batch: how it stands, then its changes, until it has ended.
 
     With items, those that ended after the last event seen come before the view that
@@ -124,6 +125,7 @@ async def course_of_one(
         raise NotFound("it is gone")
     items = _Items(store, first, asked)
     with hub.one(first.id, look, first) as listener:
+        visit.wake_by(listener.end)
         yield Told("snapshot", items.start, first.body, items.are_none_of(first))
         async for told in items.until(first):
             yield told
@@ -143,13 +145,16 @@ async def course_of_one(
             yield Told(view.kind, view.event_id, view.body, view.has_ended)
 
 
-async def course_of_all(hub: Hub, store: Jobs, who: Principal) -> AsyncIterator[Told]:
+async def course_of_all(
+    hub: Hub, store: Jobs, who: Principal, visit: Visit
+) -> AsyncGenerator[Told, None]:
     """Tell of all jobs of a tenant: the most recent ones, then all changes.
 
     Raises:
         TooSlow: the client must come again.
     """
     with hub.all(who.sees) as listener:
+        visit.wake_by(listener.end)
         seen = who.sees
         jobs = [j for j in await store.jobs(RECENT) if seen in (None, j.tenant)]
         views = [view_of_job(job) for job in reversed(jobs)]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Annotated, Any
 
+import msgspec
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from fastapi.sse import EventSourceResponse, format_sse_event
@@ -13,6 +14,8 @@ from headrace.errors import NotFound
 from headrace.service.auth import demand, principal
 from headrace.service.core import Service
 from headrace.service.documenting import refusals
+from headrace.service.errors import envelope
+from headrace.service.keywatch import KeyGone, Visit
 from headrace.service.principal import Principal
 from headrace.service.stream.course import (
     ALIVE,
@@ -42,6 +45,7 @@ _OVER = {
     "description": "It has ended, and the client has seen that: do not come again."
 }
 
+_Course = Callable[[Visit], AsyncGenerator[Told, None]]
 Who = Annotated[Principal, Depends(principal)]
 LastId = Annotated[
     str,
@@ -71,7 +75,7 @@ async def job_events(
     """Tell how a job stands, then its changes, until it has ended."""
     demand(who, "read")
     look = await job_look(_service(request), who, job_id)
-    return await _one(request, look, Asked(last_id, items))
+    return await _one(request, who, look, Asked(last_id, items))
 
 
 @openai.get(
@@ -85,7 +89,7 @@ async def batch_events(
     """Tell how a batch stands, then its changes, until it has ended."""
     demand(who, "read")
     look = await batch_look(_service(request), who, batch_id)
-    return await _one(request, look, Asked(last_id))
+    return await _one(request, who, look, Asked(last_id))
 
 
 @own.get(
@@ -97,17 +101,25 @@ async def all_events(request: Request, who: Who) -> Response:
     """Tell how the recent jobs stand, then the changes of all jobs, without end."""
     demand(who, "read")
     service = _service(request)
-    return _stream(course_of_all(service.hub, service.home.store, who))
+
+    def course(visit: Visit) -> AsyncGenerator[Told, None]:
+        return course_of_all(service.hub, service.home.store, who, visit)
+
+    return _stream(service, who, course)
 
 
-async def _one(request: Request, look: Look, asked: Asked) -> Response:
+async def _one(request: Request, who: Principal, look: Look, asked: Asked) -> Response:
     service = _service(request)
     first = await look()
     if first is None:
         raise NotFound("it is gone")
     if has_seen_the_end(first, asked):
         return Response(status_code=204)
-    return _stream(course_of_one(service.hub, service.home.store, look, asked))
+
+    def course(visit: Visit) -> AsyncGenerator[Told, None]:
+        return course_of_one(service.hub, service.home.store, look, asked, visit)
+
+    return _stream(service, who, course)
 
 
 def _service(request: Request) -> Service:
@@ -115,18 +127,27 @@ def _service(request: Request) -> Service:
     return service
 
 
-def _stream(course: AsyncIterator[Told]) -> EventSourceResponse:
+def _stream(service: Service, who: Principal, course: _Course) -> EventSourceResponse:
     headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
-    return EventSourceResponse(_frames(course), headers=headers)
+    return EventSourceResponse(_frames(service, who, course), headers=headers)
 
 
-async def _frames(course: AsyncIterator[Told]) -> AsyncIterator[bytes]:
+async def _frames(
+    service: Service, who: Principal, course: _Course
+) -> AsyncIterator[bytes]:
     yield format_sse_event(retry=RETRY_MS)
-    try:
-        async for told in course:
-            yield _frame(told)
-    except (NotFound, TooSlow) as error:
-        yield format_sse_event(comment=str(error))
+    with service.watch.visiting(who.key_id) as visit:
+        try:
+            async for told in visit.guard(course(visit)):
+                yield _frame(told)
+        except (NotFound, TooSlow) as error:
+            yield format_sse_event(comment=str(error))
+        except KeyGone as error:
+            yield _frame(Told("closed", body=_closed(error)))
+
+
+def _closed(error: KeyGone) -> bytes:
+    return msgspec.json.encode(envelope(401, str(error), "invalid_api_key"))
 
 
 def _frame(told: Told) -> bytes:

@@ -8,7 +8,7 @@ client is too slow, 4401, 4403, 4404 as the HTTP status, each with its reason.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from typing import Annotated
 
@@ -21,6 +21,7 @@ from headrace.errors import NotFound
 from headrace.service.auth import demand, principal
 from headrace.service.core import Service
 from headrace.service.errors import ApiError
+from headrace.service.keywatch import KeyGone, Visit
 from headrace.service.principal import Principal
 from headrace.service.stream.course import (
     ALIVE,
@@ -46,7 +47,7 @@ own = APIRouter()
 openai = APIRouter()
 """Beside OpenAI's paths."""
 LastId = Annotated[str, Query(max_length=200)]
-Course = Callable[[Service, Principal], Awaitable[AsyncIterator[Told]]]
+Course = Callable[[Service, Principal, Visit], Awaitable[AsyncGenerator[Told, None]]]
 
 
 class _Said(msgspec.Struct):
@@ -64,10 +65,12 @@ async def job_socket(
 ) -> None:
     """Tell how a job stands, then its changes, until it has ended."""
 
-    async def course(service: Service, who: Principal) -> AsyncIterator[Told]:
+    async def course(
+        service: Service, who: Principal, visit: Visit
+    ) -> AsyncGenerator[Told, None]:
         look = await job_look(service, who, job_id)
         asked = Asked(last_event_id, items)
-        return course_of_one(service.hub, service.home.store, look, asked)
+        return course_of_one(service.hub, service.home.store, look, asked, visit)
 
     await _serve(socket, course)
 
@@ -78,10 +81,12 @@ async def batch_socket(
 ) -> None:
     """Tell how a batch stands, then its changes, until it has ended."""
 
-    async def course(service: Service, who: Principal) -> AsyncIterator[Told]:
+    async def course(
+        service: Service, who: Principal, visit: Visit
+    ) -> AsyncGenerator[Told, None]:
         look = await batch_look(service, who, batch_id)
         asked = Asked(last_event_id)
-        return course_of_one(service.hub, service.home.store, look, asked)
+        return course_of_one(service.hub, service.home.store, look, asked, visit)
 
     await _serve(socket, course)
 
@@ -90,8 +95,10 @@ async def batch_socket(
 async def all_socket(socket: WebSocket) -> None:
     """Tell how the recent jobs stand, then the changes of all jobs, without end."""
 
-    async def course(service: Service, who: Principal) -> AsyncIterator[Told]:
-        return course_of_all(service.hub, service.home.store, who)
+    async def course(
+        service: Service, who: Principal, visit: Visit
+    ) -> AsyncGenerator[Told, None]:
+        return course_of_all(service.hub, service.home.store, who, visit)
 
     await _serve(socket, course)
 
@@ -100,16 +107,21 @@ async def _serve(socket: WebSocket, course: Course) -> None:
     """Tell one client until there is no more, or it goes."""
     offered = socket.scope.get("subprotocols", [])
     await socket.accept(PROTOCOL if PROTOCOL in offered else None)
+    service: Service = socket.app.state.service
     try:
         who = await principal(_with_key(socket))
         demand(who, "read")
-        told = await course(socket.app.state.service, who)
+        with service.watch.visiting(who.key_id) as visit:
+            told = await course(service, who, visit)
+            await _converse(socket, visit.guard(told))
     except ApiError as error:
         await _close(socket, 4_000 + error.status, error.message)
-        return
     except NotFound as error:
         await _close(socket, 4404, str(error))
-        return
+
+
+async def _converse(socket: WebSocket, told: AsyncIterator[Told]) -> None:
+    """Tell, and hear, until either ends."""
     hearing = asyncio.create_task(_hear(socket))
     telling = asyncio.create_task(_tell(socket, told))
     try:
@@ -131,6 +143,8 @@ async def _tell(socket: WebSocket, course: AsyncIterator[Told]) -> None:
         await _close(socket, _SLOW, str(error))
     except NotFound as error:
         await _close(socket, 4404, str(error))
+    except KeyGone as error:
+        await _close(socket, 4401, str(error))
     else:
         code, reason = (
             (_ENDED, "ended") if has_ended else (_STOPPING, "the service stops")
