@@ -18,6 +18,7 @@ compare: .venv/.ready .venv/.model ## Run one batch on a real model and on the s
 	@$(bin)/python scripts/compare_upstreams.py
 
 test: .venv/.ready ## Run every test
+	@scripts/fetch_promtool.sh
 	-@$(MAKE) -ks clients .venv/.model
 	$(bin)/python -m pytest -n 2
 

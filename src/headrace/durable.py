@@ -27,20 +27,18 @@ from headrace.engine.pool import Pool
 from headrace.engine.session import Session, SessionTools
 from headrace.engine.shedding import Shedding
 from headrace.engine.shutdown import Shutdown
-from headrace.engine.vigil import Vigil
+from headrace.engine.vigil import SERVED_PATIENCE, Vigil
 from headrace.errors import ConfigError, NotFound
 from headrace.events import CacheStatistics, Event, JobMoved, TryFailed
 from headrace.jobhandle import JobHandle
-from headrace.jobs import FailurePolicy, Job, NewItem, NewJob
+from headrace.jobs import FailurePolicy, Job, NewJob
 from headrace.model import Outcome, Priority, Reply
-from headrace.payloads import Payloads, each, new_item
+from headrace.payloads import Payloads
 from headrace.ports import Store
 from headrace.ports.tracing import Tracing
 from headrace.routes import FunctionRoute, HttpRoute, Keys, key_of
 from headrace.stores.opening import open_store
-
-_BATCH = 2_000
-
+from headrace.submitting import submit
 
 Route = HttpRoute | FunctionRoute
 
@@ -73,11 +71,11 @@ class Headrace:
         self._clock = clock
         self._shutdown = Shutdown()
         self._served: dict[str, BuiltRoute] = {}
-        self._direct = DirectCalls(self._served)
         self._session: Session | None = None
         self._working: asyncio.Task[None] | None = None
         self.changes = Changes()
         """Tells whoever wants to know what this process does."""
+        self.direct = DirectCalls(self._served, self.changes)
         self.store: Store
 
     async def __aenter__(self) -> Headrace:
@@ -102,7 +100,7 @@ class Headrace:
         vigils: dict[str, Vigil] = {}
         for name, route in self._routes.items():
             if isinstance(route, HttpRoute):
-                vigils[name] = Vigil(self._clock)
+                vigils[name] = Vigil(self._clock, SERVED_PATIENCE)
                 watched = msgspec.structs.replace(
                     tools, vigil=vigils[name], ledger=StoreLedger(self.store)
                 )
@@ -118,6 +116,8 @@ class Headrace:
             session_tools = SessionTools(
                 self.store, self._clock, self, self._hear, self._shutdown, vigils
             )
+            if len(vigils) == len(self._routes):
+                session_tools = session_tools.for_http()
             served = [built.served for built in self._served.values()]
             self._session = Session(served, session_tools)
             self._working = asyncio.create_task(self._session.run())
@@ -219,14 +219,9 @@ class Headrace:
             tenant=tenant,
             metadata=dict(metadata or {}),
         )
-        job, is_new = await self.store.create(new)
+        check = None if self._max_queued is None else self._check_queue
+        job, is_new = await submit(self.store, new, items, check)
         if is_new:
-            try:
-                await self._fill(job, items)
-                job = await self.store.seal(job.number)
-            except BaseException:
-                await self.store.remove(job.number)
-                raise
             self.look()
         return JobHandle(self, job)
 
@@ -257,7 +252,7 @@ class Headrace:
             ValueError, TypeError: an argument or the payload is refused.
         """
         urgency = Priority.parse(priority)
-        return await self._direct.outcome(payload, route, urgency, tenant, deadline_s)
+        return await self.direct.outcome(payload, route, urgency, tenant, deadline_s)
 
     async def ask(
         self,
@@ -280,7 +275,7 @@ class Headrace:
             ConfigError, ValueError, TypeError: as `call`.
         """
         urgency = Priority.parse(priority)
-        return await self._direct.reply(payload, route, urgency, tenant, deadline_s)
+        return await self.direct.reply(payload, route, urgency, tenant, deadline_s)
 
     def endpoints(self, route: str) -> Pool:
         """Return the endpoints of a route, to add, drain, remove and weigh them anew.
@@ -290,7 +285,7 @@ class Headrace:
         Raises:
             ConfigError: this process does not serve the route.
         """
-        return self._direct.built(route).pool
+        return self.direct.built(route).pool
 
     def gates(self) -> Mapping[str, Gate]:
         """Return who lets the calls of each served route go, to look at."""
@@ -314,31 +309,27 @@ class Headrace:
             raise NotFound(f"there is no job {ref!r} in {self._where}")
         return JobHandle(self, job)
 
+    async def go_on(self) -> int:
+        """Let jobs go on that were paused because their endpoints refused our key.
+
+        Call it when the key is another one. At the start it is done without asking.
+
+        Returns:
+            How many there were.
+        """
+        return 0 if self._session is None else await self._session.resume_jobs()
+
     def look(self) -> None:
         """There may be new work in the store."""
         if self._session is not None:
             self._session.look()
 
-    async def _fill(self, job: Job, items: Payloads) -> None:
-        batch: list[NewItem] = []
-        index = 0
-        async for item in each(items):
-            batch.append(new_item(item, index))
-            index += 1
-            if len(batch) == _BATCH:
-                await self._add(job, batch)
-                batch = []
-        if batch:
-            await self._add(job, batch)
-
-    async def _add(self, job: Job, batch: list[NewItem]) -> None:
-        await self.store.add(job.number, batch)
-        if self._max_queued is None:
-            return
-        queued = await self.store.queued([job.route])
-        if queued > self._max_queued:
+    async def _check_queue(self, route: str) -> None:
+        """Refuse items behind which more would wait than may."""
+        queued, most = await self.store.queued([route]), self._max_queued
+        if most is not None and queued > most:
             now = self._clock.monotonic()
-            raise self._direct.refusal(job.route, queued, self._max_queued, now)
+            raise self.direct.refusal(route, queued, most, now)
 
     def _hear(self, event: Event) -> None:
         if isinstance(event, TryFailed):

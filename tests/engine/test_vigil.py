@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from headrace.engine.vigil import Vigil
+from headrace.engine.vigil import SERVED_PATIENCE, Patience, Vigil
 from headrace.errors import (
     BadCall,
     TransientError,
@@ -50,7 +50,7 @@ def test_an_answer_in_time_keeps_it_waiting() -> None:
 
 def test_after_an_answer_it_waits_as_long_as_its_patience() -> None:
     async def main() -> float:
-        vigil = Vigil(VirtualClock(), patience_s=900.0)
+        vigil = Vigil(VirtualClock(), Patience(known_s=900.0))
         vigil.answered()
         vigil.failed(TransientError("broken"), "one")
         await vigil.wait_down()
@@ -98,3 +98,40 @@ def test_a_key_refused_while_others_are_answered_is_the_items_own() -> None:
 def test_an_ordinary_failure_is_never_held() -> None:
     vigil = Vigil(VirtualClock())
     assert not vigil.holds(TransientError("broken"), None)
+
+
+def test_where_many_models_are_asked_for_an_unknown_one_is_the_items_own() -> None:
+    vigil = Vigil(VirtualClock(), SERVED_PATIENCE)
+    error = UnknownModel("no such model")
+    vigil.failed(error, "one")
+    assert not vigil.holds(error, None)
+    assert vigil.answers == 1
+
+
+def test_an_account_is_blamed_only_if_nothing_else_has_failed_for_a_minute() -> None:
+    async def main() -> list[bool]:
+        vigil = Vigil(VirtualClock())
+        seen = [vigil.blames_account]
+        vigil.failed(Unreachable("no connection"), "one")
+        vigil.failed(Unauthorised("wrong key"), "two")
+        seen.append(vigil.blames_account)
+        await asyncio.sleep(61)
+        seen.append(vigil.blames_account)
+        return seen
+
+    assert run_virtual(main()) == [False, False, True]
+
+
+def test_who_waits_for_an_upstream_hears_that_it_answers_again() -> None:
+    async def main() -> float:
+        vigil = Vigil(VirtualClock(), SERVED_PATIENCE)
+        vigil.failed(Unreachable("no connection"), "one")
+        await vigil.wait_down()
+        waiting = asyncio.create_task(vigil.wait_other())
+        await asyncio.sleep(3_600)
+        assert not waiting.done()
+        vigil.answered()
+        await waiting
+        return _now()
+
+    assert run_virtual(main()) == pytest.approx(4_610.0, abs=0.5)

@@ -8,9 +8,7 @@ import pytest
 
 import headrace
 from headrace import (
-    Endpoint,
     FunctionRoute,
-    HttpRoute,
     Item,
     ItemState,
     Limits,
@@ -89,6 +87,21 @@ def test_the_same_idempotency_key_gives_the_first_job(tmp_path: Path) -> None:
     first, second, total = _run(main())
     assert first == second
     assert total == 2
+
+
+def test_a_large_job_goes_in_by_batches_all_or_none(tmp_path: Path) -> None:
+    def items(end: object) -> list[object]:
+        return [*(Item(n, f"i{n}") for n in range(4_500)), end]
+
+    async def main() -> tuple[int, int]:
+        async with headrace.open(tmp_path / "h.db") as home:
+            with pytest.raises(DuplicateItem, match="i3"):
+                await home.submit(items(Item(1, "i3")), "double")
+            kept = len(await home.store.jobs())
+            job = await home.submit(items(Item(1, "last")), "double")
+            return kept, job.job.counts.queued
+
+    assert _run(main()) == (0, 4_501)
 
 
 def test_two_items_of_one_name_are_refused_and_nothing_is_kept(tmp_path: Path) -> None:
@@ -212,24 +225,3 @@ def test_an_unknown_job_is_not_found(tmp_path: Path) -> None:
 
     with pytest.raises(NotFound, match="job_nobody"):
         _run(main())
-
-
-@pytest.mark.live
-def test_an_upstream_that_is_down_pauses_the_job_and_fails_nothing(
-    tmp_path: Path,
-) -> None:
-    async def main() -> tuple[JobState, int, str]:
-        nobody = Endpoint("nobody", "http://127.0.0.1:9")
-        route = HttpRoute("chat", (nobody,))
-        async with headrace.open(tmp_path / "h.db", [route]) as home:
-            body = {"model": "m", "messages": []}
-            line = {"url": "/v1/chat/completions", "body": body}
-            job = await home.submit([line] * 3, "chat")
-            async for seen in job.progress():
-                if seen.state is JobState.PAUSED:
-                    return seen.state, seen.counts.failed, seen.pause_reason
-        raise AssertionError("the job ended")
-
-    state, failed, reason = _run(main())
-    assert (state, failed) == (JobState.PAUSED, 0)
-    assert "no endpoint answered for 10 s" in reason

@@ -19,7 +19,7 @@ from headrace.engine.meter import Meter
 from headrace.engine.pool import Pool
 from headrace.engine.session import Session, SessionTools
 from headrace.engine.shutdown import Shutdown
-from headrace.engine.vigil import Vigil
+from headrace.engine.vigil import Patience, Vigil
 from headrace.errors import ConfigError, OutputError
 from headrace.events import CacheStatistics, Event, Progress, TryFailed
 from headrace.insight.attribution import Binding
@@ -111,7 +111,7 @@ class LiveRun:
     async def _run(self, caching: Caching | None) -> None:
         tools, settings = self._tools, self._plan.settings
         first_s = min(_FIRST_ANSWER_S, settings.patience)
-        vigil = Vigil(tools.clock, first_s, settings.patience)
+        vigil = Vigil(tools.clock, Patience(first_s, settings.patience))
         route = build_http_route(
             self._plan.route(self._job.route),
             lambda endpoint: self._plan.key_of(endpoint),

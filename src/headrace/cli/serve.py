@@ -174,8 +174,9 @@ def serve(
 
     Prints `ready http://HOST:PORT` once it answers. Ctrl-C or SIGTERM stops it: it takes
     no more calls, lets those under way end for --grace seconds, and leaves the rest to
-    the next start; a second time it stops at once. Settings may also stand in
-    HEADRACE_SERVE_… variables and in headrace.toml, [serve].
+    the next start; a second time it stops at once. SIGHUP reads the keys again, and lets
+    jobs go on whose key was refused. Settings may also stand in HEADRACE_SERVE_…
+    variables and in headrace.toml, [serve].
 
     Exit codes: 0 stopped with nothing cut off, 2 usage or a missing key, 3 stopped with
     calls cut off (those of jobs go on at the next start), 5 this machine.

@@ -15,26 +15,26 @@ from typing import Any
 import uvicorn
 
 from headrace.cli.exits import Exit
-from headrace.cli.keys import find_key, find_own_keys
+from headrace.cli.servekeys import EndpointKeys
 from headrace.cli.servewords import start_lines, stopped_line, stopping_line
 from headrace.clock import Clock
 from headrace.config import ServeSettings
 from headrace.engine.pool import check_pool
 from headrace.errors import ConfigError, OutputError, StoreError
-from headrace.model import Endpoint
 from headrace.ports.tracing import Tracing
 from headrace.service.api import make_app
 from headrace.service.connection import connection_class
 from headrace.service.core import ROUTE, Service, open_service, served_route
 from headrace.service.loopback import is_loopback
 from headrace.service.operations.tracing import traced
-from headrace.telemetry.logs import logging_to
+from headrace.telemetry.logs import Masking, logging_to
 
 _KEEP_ALIVE_S = 75
 """Seconds that an idle connection is kept: longer than load balancers keep theirs."""
 _BACKLOG = 2_048
 _TICK_S = 0.005
 _LAST_LOOK_S = 1.0
+_KEYS_S = 5.0
 _log = logging.getLogger("headrace.serve")
 
 
@@ -64,9 +64,10 @@ class Serving:
         self._endpoints = route.endpoints
         self._clock = clock
         self._environ = environ
-        self._key = find_key(settings, environ)
-        self._own_keys = find_own_keys(settings, environ)
+        self._keys = EndpointKeys(settings, environ)
+        self._masking = Masking(self._keys.secrets)
         self._requests = 0
+        self._hung_up = asyncio.Event()
         self._asked = asyncio.Event()
         self._hurried = asyncio.Event()
 
@@ -80,7 +81,7 @@ class Serving:
         with _listening(settings) as listener, self._hearing_signals():
             async with (
                 self._logging() as tracing,
-                open_service(settings, self._key_of, self._clock, tracing) as service,
+                open_service(settings, self._keys.of, self._clock, tracing) as service,
             ):
                 await _check_host(service)
                 config = uvicorn.Config(
@@ -105,19 +106,12 @@ class Serving:
                     server.cut_off()
                     await asyncio.wait([serving])
 
-    def _key_of(self, endpoint: Endpoint) -> str | None:
-        name = endpoint.key_env
-        if name is None or (name and name == self._settings.api_key_env):
-            return self._key
-        return self._own_keys.get(name)
-
     @contextlib.asynccontextmanager
     async def _logging(self) -> AsyncIterator[Tracing | None]:
         """Write what is logged to stderr, without the keys; trace, if asked to."""
-        secrets = [key for key in (self._key, *self._own_keys.values()) if key]
         is_json = self._settings.log == "json"
         with (
-            logging_to(sys.stderr, secrets, as_json=is_json),
+            logging_to(sys.stderr, self._masking, as_json=is_json),
             traced(self._environ, self._settings.dialect) as tracing,
         ):
             yield tracing
@@ -153,13 +147,40 @@ class Serving:
         """
         asked: asyncio.Task[object] = asyncio.create_task(self._asked.wait())
         engine: asyncio.Task[object] = asyncio.create_task(service.home.wait_over())
-        watched: list[asyncio.Task[Any]] = [asked, engine, serving]
+        keys: asyncio.Task[object] = asyncio.create_task(self._follow_keys(service))
+        watched: list[asyncio.Task[Any]] = [asked, engine, keys, serving]
         await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
-        for task in (engine, serving):
+        for task in (engine, keys, serving):
             if task.done():
                 await task
-        asked.cancel()
-        engine.cancel()
+        for task in (asked, engine, keys):
+            task.cancel()
+
+    async def _follow_keys(self, service: Service) -> None:
+        """Read the key again on SIGHUP and every few seconds, for its file may change.
+
+        With another key, and always on SIGHUP, jobs go on that were paused since the
+        provider refused ours.
+        """
+        refused = ""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_KEYS_S):
+                    await self._hung_up.wait()
+            is_asked = self._hung_up.is_set()
+            self._hung_up.clear()
+            try:
+                is_new = self._keys.read_again()
+            except ConfigError as error:
+                if is_asked or str(error) != refused:
+                    _log.warning("the former key stays: %s", error)
+                refused = str(error)
+                continue
+            refused = ""
+            self._masking.know(self._keys.secrets)
+            if is_new or is_asked:
+                count = await service.home.go_on()
+                _log.warning("keys were read again; %d paused jobs go on", count)
 
     async def _stop(
         self, service: Service, server: _Server, serving: asyncio.Task[None]
@@ -189,10 +210,11 @@ class Serving:
         numbers = (signal.SIGINT, signal.SIGTERM)
         for number in numbers:
             loop.add_signal_handler(number, self._request_stop)
+        loop.add_signal_handler(signal.SIGHUP, self._hung_up.set)
         try:
             yield
         finally:
-            for number in numbers:
+            for number in (*numbers, signal.SIGHUP):
                 loop.remove_signal_handler(number)
 
     def _request_stop(self) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Container, Sequence
 
 import msgspec
 
@@ -138,16 +138,20 @@ class Dispatcher:
             if isinstance(call, Call):
                 self._recorder.put(Finished(lease, _stopped(call, lease, state)), [])
 
-    def release_job(self, job: int) -> None:
+    def release_job(self, job: int, held: Container[str] = ()) -> None:
         """Put the items of a paused job back that have not begun.
 
         Those that wait for their first call, too, but for the caller's own.
+
+        Args:
+            job: which.
+            held: ids of calls that wait for their upstream, and go back as well.
         """
         self._returned.extend(self._buffer.take_job(job))
         mine = (None, asyncio.current_task())
         for work in [w for w in self._running.values() if w.lease.job == job]:
-            is_waiting = not work.call.trace.tries and not _is_stopped(work)
-            if is_waiting and work.task not in mine:
+            is_waiting = not work.call.trace.tries or work.call.id in held
+            if is_waiting and not _is_stopped(work) and work.task not in mine:
                 work.is_released = True
                 work.task.cancel()
         self._hungry.set()
@@ -207,8 +211,9 @@ class Dispatcher:
         self._served.gate.backlog = max(0, left - self.held)
         if not flows:
             return 0
+        in_use = self._buffer.jobs() | {w.lease.job for w in self._running.values()}
         self._flows = {f.job: f for f in flows} | {
-            job: f for job, f in self._flows.items() if self._uses(job)
+            job: self._flows[job] for job in in_use
         }
         self._turn += 1
         held = self._held_by_priority()
@@ -237,11 +242,6 @@ class Dispatcher:
         held = self._buffer.by_priority(self._flows)
         held.update(work.call.priority for work in self._running.values())
         return held
-
-    def _uses(self, job: int) -> bool:
-        return self._buffer.has(job) or any(
-            w.lease.job == job for w in self._running.values()
-        )
 
     async def _give_back(self) -> None:
         """Put the items back that will not be run here after all."""

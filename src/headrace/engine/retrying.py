@@ -133,6 +133,8 @@ class _Course:
             await tools.rest.rest(wait_s)
         finally:
             trace.backoff_s += tools.clock.monotonic() - slept_at
+            if tools.vigil is not None:
+                tools.vigil.held.discard(self._call.id)
 
     def _wait_s(self, error: CallError) -> float | None:
         """Return how long to wait before the next try; None = give up."""
@@ -141,6 +143,7 @@ class _Course:
             vigil.failed(error, self._call.trace.endpoint)
             if vigil.holds(error, self._answers):
                 self._answers = vigil.answers
+                vigil.held.add(self._call.id)
                 return min(_HELD_CAP_S, _HELD_BASE_S * 2.0 ** min(self._streak, 10))
         return self._own_wait_s(error)
 

@@ -6,7 +6,8 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -19,14 +20,17 @@ from headrace.engine.remembering import Remembering
 from headrace.engine.served import Served
 from headrace.engine.shutdown import Shutdown
 from headrace.engine.vigil import Vigil
-from headrace.errors import LeaseLost, UpstreamDown, WrongState
+from headrace.errors import JobError, LeaseLost, UpstreamDown, WrongState
 from headrace.events import JobMoved as JobMovedEvent
 from headrace.events import Listener, TryFailed
 from headrace.jobs import JOB_ENDS, Job, JobState
 from headrace.ports import Sink, Store
 
 _log = logging.getLogger("headrace")
+UPSTREAM = "upstream: "
+"""Begins the reason of a pause that the upstream caused."""
 _CHORES_S = 1.0
+_HTTP_RESCUES = 100
 _PAGE = 100
 _RUNNABLE = (JobState.QUEUED, JobState.IN_PROGRESS)
 _TIDY = (JobState.CANCELLING, JobState.FINALIZING)
@@ -43,11 +47,15 @@ class SessionTools(msgspec.Struct, frozen=True):
     listener: Listener
     shutdown: Shutdown
     vigils: Mapping[str, Vigil] = {}
-    """By route, who watches its upstream. A run ends when it is down; for ever served
-    routes, the jobs are paused until somebody resumes them."""
+    """By route, who watches its upstream. A run ends when it is down. Where routes are
+    served for ever, jobs wait until it is up; if it refuses our account, they pause."""
     lease_s: float = LEASE_S
     max_rescues: int = 5
     """An item whose owner died so often while it ran is failed as poisoned."""
+
+    def for_http(self) -> SessionTools:
+        """Return these where all calls go over HTTP, which seldom kills a process."""
+        return msgspec.structs.replace(self, max_rescues=_HTTP_RESCUES)
 
 
 class Session:
@@ -69,7 +77,7 @@ class Session:
         self._down: UpstreamDown | None = None
         learners = [learner for s in served for learner in s.learners]
         self._memory = Remembering(tools.store, learners, tools.clock)
-        self._is_paused = False
+        self._is_paused = self._has_begun = False
         self._over = asyncio.Event()
         self._due = asyncio.Event()
 
@@ -122,10 +130,9 @@ class Session:
         self._job_moved(job)
         is_ours = self._until is not None and number == self._until.number
         self._is_paused = self._is_paused or is_ours
-        for dispatcher in self._dispatchers:
-            dispatcher.release_job(number)
-            if is_ours:
-                dispatcher.drain()
+        self._release(number)
+        for dispatcher in self._dispatchers if is_ours else ():
+            dispatcher.drain()
 
     async def _run_owner(self) -> None:
         store, lease_s = self._tools.store, self._tools.lease_s
@@ -175,9 +182,17 @@ class Session:
         ]
         if self._until is not None:
             found.append(self._await_end())
+        else:
+            found.append(self._begin_again())
         for route, vigil in self._tools.vigils.items():
             found.append(self._watch_upstream(route, vigil, running))
         return found
+
+    async def _begin_again(self) -> None:
+        """What was paused for its upstream gets another chance from a new process."""
+        if not self._has_begun:
+            self._has_begun = True
+            await self.resume_jobs()
 
     # ---- what ends a session
 
@@ -204,17 +219,38 @@ class Session:
                 for task in running:
                     task.cancel()
                 return
-            await self._pause_jobs(route, f"upstream: {down}")
-            vigil.reset()
+            if vigil.blames_account:
+                await self._pause_jobs(route, f"{UPSTREAM}{down}")
+                vigil.reset()
+            else:
+                _log.warning("jobs of route %s wait: %s", route, down)
+                await vigil.wait_other()
+                if not vigil.blames_account:
+                    _log.warning("jobs of route %s go on: it answers again", route)
 
     async def _pause_jobs(self, route: str, reason: str) -> None:
-        store = self._tools.store
+        async for job in self._jobs():
+            if job.route == route and job.state in _RUNNABLE:
+                await self.pause_job(job.number, reason)
+
+    async def resume_jobs(self) -> int:
+        """Let jobs of our routes go on that were paused for their upstream."""
+        count, routes = 0, {served.route for served in self._served}
+        async for job in self._jobs():
+            is_held = job.state is JobState.PAUSED and job.route in routes
+            if is_held and job.pause_reason.startswith(UPSTREAM):
+                with suppress(JobError):  # somebody was faster
+                    self._job_moved(await self._tools.store.resume(job.number))
+                    count += 1
+        self.look()
+        return count
+
+    async def _jobs(self) -> AsyncIterator[Job]:
         before: int | None = None
-        while jobs := await store.jobs(_PAGE, before):
+        while jobs := await self._tools.store.jobs(_PAGE, before):
             before = jobs[-1].number
             for job in jobs:
-                if job.route == route and job.state in _RUNNABLE:
-                    await self.pause_job(job.number, reason)
+                yield job
 
     def _job_moved(self, job: Job) -> None:
         self._tools.listener(JobMovedEvent(job.id, job.state, job.version))
@@ -233,8 +269,13 @@ class Session:
                 if state is JobState.CANCELLING:
                     await self._stop_job(number)
                 elif state is JobState.PAUSED:
-                    for dispatcher in self._dispatchers:
-                        dispatcher.release_job(number)
+                    self._release(number)
+
+    def _release(self, number: int) -> None:
+        """Put the items of a paused job back that wait for a call, or for an upstream."""
+        held = frozenset().union(*(v.held for v in self._tools.vigils.values()))
+        for dispatcher in self._dispatchers:
+            dispatcher.release_job(number, held)
 
     async def _stop_job(self, number: int) -> None:
         job = await self._tools.store.job(number)

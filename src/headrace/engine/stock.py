@@ -51,9 +51,9 @@ class Stock:
             self._queue.discard(lease)
         return found
 
-    def has(self, job: int) -> bool:
-        """Is an item of this job here?"""
-        return any(lease.job == job for lease in self._queue)
+    def jobs(self) -> set[int]:
+        """Return the numbers of the jobs of which items are here."""
+        return {lease.job for lease in self._queue}
 
     def by_priority(self, flows: Mapping[int, Flow]) -> Counter[Priority]:
         """Return how many items of each priority are here."""

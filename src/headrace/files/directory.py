@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
-from collections.abc import AsyncIterable, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterable, Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Final, TypeVar
@@ -50,7 +50,7 @@ class DirectoryFiles:
             await _on_disk(writing.abandon)
         return size
 
-    async def read(self, id: str, start: int = 0) -> AsyncIterator[bytes]:
+    async def read(self, id: str, start: int = 0) -> AsyncGenerator[bytes, None]:
         path = self._place / checked(id)
         file: BinaryIO | None = await self._if_there(path.open, "rb")
         if file is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterable
 
 from headrace.errors import NotFound
 from headrace.files.ids import checked
@@ -21,7 +21,7 @@ class MemoryFiles:
         self._files[id] = data
         return len(data)
 
-    async def read(self, id: str, start: int = 0) -> AsyncIterator[bytes]:
+    async def read(self, id: str, start: int = 0) -> AsyncGenerator[bytes, None]:
         data = self._files.get(checked(id))
         if data is None:
             raise NotFound(f"there is no file {id}")

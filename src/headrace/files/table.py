@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterable, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterable, Iterator
 from contextlib import contextmanager, suppress
 
 from headrace.errors import NotFound, StoreError
@@ -52,7 +52,7 @@ class TableFiles:
             await self._pieces.add(body, number, bytes(pending))
         return size
 
-    async def read(self, id: str, start: int = 0) -> AsyncIterator[bytes]:
+    async def read(self, id: str, start: int = 0) -> AsyncGenerator[bytes, None]:
         found = await self._pieces.find(checked(id))
         if found is None:
             raise NotFound(f"there is no file {id}")

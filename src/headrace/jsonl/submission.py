@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from types import TracebackType
+from typing import Self
 
 from headrace.errors import DuplicateItem
 from headrace.jsonl.badline import double
@@ -31,10 +34,73 @@ async def submit(intake: Intake, job: int, validation: Validation) -> int:
     def on_double(line: int, custom_id: str) -> None:
         validation.bad.add(double(file, line, custom_id))
 
-    total = 0
-    for batch in validation.batches():
-        total += await add_first_of_each(intake, job, batch, total, on_double)
-    return total
+    async with Adding(intake, job, on_double) as adding:
+        for batch in validation.batches():
+            await adding.add(batch)
+        return await adding.wait_stored()
+
+
+class Adding:
+    """Stores batches one after the other, each while its caller reads the next one.
+
+    A block: what is under way at its end is waited for, or cancelled if it fails.
+
+    Args:
+        intake: the store.
+        job: `Job.number` of an empty job in state `validating`.
+        on_double: told of each item that is left out, a batch late.
+    """
+
+    def __init__(self, intake: Intake, job: int, on_double: OnDouble) -> None:
+        self._intake = intake
+        self._job = job
+        self._on_double = on_double
+        self._total = 0
+        self._step: asyncio.Task[int] | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._step is not None and error is not None:
+            self._step.cancel()
+            await asyncio.wait([self._step])
+            if not self._step.cancelled():
+                self._step.exception()  # the first error is the one that counts
+        elif self._step is not None:
+            await self.wait_stored()
+
+    async def add(self, batch: Batch) -> None:
+        """Begin to store a batch, once those before it are stored.
+
+        Raises:
+            JobError, StoreError: one of those before it could not be stored.
+        """
+        total = await self.wait_stored()
+        self._step = asyncio.create_task(
+            add_first_of_each(self._intake, self._job, batch, total, self._on_double)
+        )
+        await asyncio.wait([self._step], timeout=0)  # until the store has it in hand
+
+    async def wait_stored(self) -> int:
+        """Wait until all is stored; return how many items that is.
+
+        Raises:
+            JobError, StoreError: as `add`.
+        """
+        if self._step is not None:
+            step, self._step = self._step, None
+            try:
+                self._total += await step
+            except asyncio.CancelledError:
+                self._step = step
+                raise
+        return self._total
 
 
 async def add_first_of_each(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
@@ -17,6 +18,10 @@ SHARES = {
     Priority.URGENT: 50,
 }
 """Shares when all priorities wait; docs/design.md, "Model"."""
+
+
+_Group = tuple[Priority, str]
+"""Jobs of one priority and tenant; they count alike."""
 
 
 def allot(room: int, flows: Sequence[Flow], turn: int) -> list[tuple[int, int]]:
@@ -36,20 +41,29 @@ def allot(room: int, flows: Sequence[Flow], turn: int) -> list[tuple[int, int]]:
 
     Invariant: over many turns each flow gets its share within one item a turn.
     """
-    weights = _weights(flows)
-    total = sum(weights.values())
+    groups = [(flow.priority, flow.tenant) for flow in flows]
+    weights = _weights(groups)
+    total = sum(weight * count for weight, count in weights.values())
     if not total or room <= 0:
         return []
-    exact = {job: room * weight / total for job, weight in weights.items()}
-    counts = {job: int(share) for job, share in exact.items()}
+    exact = {group: room * weight / total for group, (weight, _) in weights.items()}
+    whole = {group: int(share) for group, share in exact.items()}
+    counts = {f.job: whole[group] for f, group in zip(flows, groups, strict=True)}
     missing = room - sum(counts.values())
-    order = [f.job for f in flows]
-    start = turn % len(order)
-    rotated = order[start:] + order[:start]
-    rotated.sort(key=lambda job: exact[job] - counts[job] <= 0)
-    for job in rotated[:missing]:
+    start = turn % len(flows)
+    even = {group for group, share in exact.items() if share == whole[group]}
+    last = []
+    for at in (*range(start, len(flows)), *range(start)):
+        if missing == 0:
+            break
+        if groups[at] in even:
+            last.append(flows[at].job)
+            continue
+        counts[flows[at].job] += 1
+        missing -= 1
+    for job in last[:missing]:
         counts[job] += 1
-    return [(job, counts[job]) for job in order if counts[job]]
+    return [(f.job, counts[f.job]) for f in flows if counts[f.job]]
 
 
 class Room(msgspec.Struct, frozen=True):
@@ -83,16 +97,17 @@ def claims(room: Room, flows: Sequence[Flow], turn: int) -> list[tuple[int, int]
     return [(flow.job, counts[flow.job]) for flow in flows if counts.get(flow.job)]
 
 
-def _weights(flows: Sequence[Flow]) -> dict[int, Fraction]:
-    """Return each job's part of its tenant's part of its priority's share."""
-    tenants: dict[Priority, dict[str, int]] = {}
-    for flow in flows:
-        jobs = tenants.setdefault(flow.priority, {})
-        jobs[flow.tenant] = jobs.get(flow.tenant, 0) + 1
+def _weights(groups: Sequence[_Group]) -> dict[_Group, tuple[Fraction, int]]:
+    """Return each job's part of its tenant's part of its priority's share.
+
+    And how many jobs have that part: there may be thousands, of a few tenants.
+    """
+    jobs = Counter(groups)
+    tenants = Counter(priority for priority, _ in jobs)
     return {
-        f.job: Fraction(
-            SHARES[f.priority],
-            len(tenants[f.priority]) * tenants[f.priority][f.tenant],
+        (priority, tenant): (
+            Fraction(SHARES[priority], tenants[priority] * count),
+            count,
         )
-        for f in flows
+        for (priority, tenant), count in jobs.items()
     }

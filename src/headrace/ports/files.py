@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterable
 from typing import Protocol
 
 
@@ -28,8 +28,10 @@ class Files(Protocol):
         """
         ...
 
-    def read(self, id: str, start: int = 0) -> AsyncIterator[bytes]:
+    def read(self, id: str, start: int = 0) -> AsyncGenerator[bytes, None]:
         """Give a file's bytes from `start` on, in pieces of at most 1 MiB.
+
+        Who stops before the end must call `aclose`.
 
         Raises (at the first piece):
             NotFound: there is none.

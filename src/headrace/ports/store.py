@@ -31,6 +31,20 @@ from headrace.ports.pieces import FilePieces
 class Intake(Protocol):
     """How jobs come into a store."""
 
+    async def submit(self, new: NewJob, items: Sequence[NewItem]) -> tuple[Job, bool]:
+        """Store a job with all its items and let it run, in one transaction.
+
+        The same as `create`, `add` and `seal`, for jobs of a few thousand items.
+
+        Returns:
+            The job, and whether it is new; if it is not, the items are left alone.
+
+        Raises:
+            WrongState: another job bears the same name.
+            DuplicateItem: a `custom_id` stands twice.
+        """
+        ...
+
     async def create(self, new: NewJob) -> tuple[Job, bool]:
         """Store an empty job in state `validating`.
 

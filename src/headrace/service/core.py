@@ -23,11 +23,14 @@ from headrace.service.openai.batchcourse import CourseTools
 from headrace.service.openai.batchinput import InputLimits
 from headrace.service.openai.batchkeeper import Batches
 from headrace.service.openai.filestore import FileStore
+from headrace.service.openai.models import Models
 from headrace.service.operations.metrics import Metrics
 from headrace.service.operations.retention import Retention
 from headrace.service.operations.trylog import TryLog
+from headrace.service.principal import Principal
 from headrace.service.repeats import Repeats
 from headrace.service.stream.hub import Hub
+from headrace.service.veil import NO_VEIL, Veil
 from headrace.terms import CacheRules, Hedge
 
 ROUTE = "openai"
@@ -60,6 +63,11 @@ class Service:
         self.batches = Batches(_batch_tools(home, clock, self.filestore, limits))
         self.hub = Hub(home, clock)
         self.metrics = Metrics()
+        self.models = Models(home, ROUTE, clock)
+
+    def veil_for(self, who: Principal) -> Veil:
+        """Return what takes out of failures what this one may not see."""
+        return NO_VEIL if who.sees is None else _veil(self.home)
 
 
 @asynccontextmanager
@@ -112,7 +120,11 @@ def _batch_tools(
     home: Headrace, clock: Clock, files: FileStore, limits: InputLimits
 ) -> CourseTools:
     book = BatchBook(home.store.documents())
-    return CourseTools(home, book, files, clock, ROUTE, limits)
+    return CourseTools(home, book, files, clock, ROUTE, limits, lambda: _veil(home))
+
+
+def _veil(home: Headrace) -> Veil:
+    return Veil(home.endpoints(ROUTE).endpoints)
 
 
 def served_route(settings: ServeSettings) -> HttpRoute:

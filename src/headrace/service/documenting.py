@@ -35,6 +35,7 @@ _WORDS = {
     409: "Its state does not allow this.",
     413: "The body is too large.",
     415: "The body is of a type that is not understood.",
+    416: "No byte of the file lies in that range.",
     422: "A field has not the form that is demanded.",
     429: "Too much at once; `retry-after` says when to come again.",
     431: "The headers are too large.",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Callable
+from itertools import count
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -54,12 +55,16 @@ class RequestIds:
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
+        # Ids must differ, over restarts too; nobody need be unable to guess one. Chance
+        # for each would be a call of the system, which hands the interpreter on.
+        self._start = secrets.token_hex(8)
+        self._numbers = count()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = f"req_{secrets.token_hex(12)}"
+        request_id = f"req_{self._start}{next(self._numbers):08x}"
         scope[REQUEST_ID] = request_id
         header = (b"x-request-id", request_id.encode())
         is_answered = False

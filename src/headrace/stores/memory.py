@@ -26,6 +26,7 @@ from headrace.jobs import (
 from headrace.model import Outcome, Priority
 from headrace.ports import Cache, Documents, FilePieces, Pulse
 from headrace.stores import jobrow
+from headrace.stores.custom_ids import check_ids
 from headrace.stores.itemstates import UNFINISHED, job_and_seq
 from headrace.stores.jobrow import JobRow, expect, first_row
 from headrace.stores.memory_documents import MemoryDocuments
@@ -63,6 +64,14 @@ class MemoryStore:
 
     def _is_alive(self, epoch: int) -> bool:
         return self._expires_at.get(epoch, 0.0) > self._clock.utc()
+
+    async def submit(self, new: NewJob, items: Sequence[NewItem]) -> tuple[Job, bool]:
+        check_ids(items, 0)
+        job, is_new = await self.create(new)
+        if is_new:
+            await self.add(job.number, items)
+            job = await self.seal(job.number)
+        return job, is_new
 
     async def create(self, new: NewJob) -> tuple[Job, bool]:
         for job in self._jobs.values():

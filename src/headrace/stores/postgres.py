@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 import asyncpg
@@ -179,6 +179,15 @@ class PostgresBackend:
 
     def pulse(self, epoch: int, lease_s: float) -> Pulse:
         return PostgresPulse(self._database, epoch, lease_s)
+
+    async def hold(self, epoch: int) -> None:
+        """Nobody on another host could see a lock of ours: only the lease counts."""
+
+    async def let_go(self, epoch: int) -> None:
+        return
+
+    async def dead(self, epochs: Sequence[int]) -> list[int]:
+        return []
 
     async def close(self) -> None:
         await self._pool.close()

@@ -64,6 +64,18 @@ class Backend(Protocol):
         """Return the heartbeat of an owner, with a connection of its own."""
         ...
 
+    async def hold(self, epoch: int) -> None:
+        """Show that an owner lives, for as long as this process does."""
+        ...
+
+    async def let_go(self, epoch: int) -> None:
+        """Forget an owner that has ended or died; idempotent."""
+        ...
+
+    async def dead(self, epochs: Sequence[int]) -> list[int]:
+        """Return those of these owners that are dead for certain; maybe none."""
+        ...
+
     async def close(self) -> None:
         """Give back connections and threads; idempotent."""
         ...
@@ -74,6 +86,9 @@ class SqlStore:
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
+
+    async def submit(self, new: NewJob, items: Sequence[NewItem]) -> tuple[Job, bool]:
+        return await self._backend.write(lambda: steps_intake.submit(new, items))
 
     async def create(self, new: NewJob) -> tuple[Job, bool]:
         return await self._backend.write(lambda: steps_intake.create(new))
@@ -156,9 +171,11 @@ class SqlStore:
         await self._backend.write(lambda: steps_control.set_priority(job, priority))
 
     async def register(self, host: str, pid: int, lease_s: float) -> int:
-        return await self._backend.write(
+        epoch = await self._backend.write(
             lambda: steps_leases.register(host, pid, lease_s)
         )
+        await self._backend.hold(epoch)
+        return epoch
 
     async def flows(self, routes: Sequence[str]) -> list[Flow]:
         return await self._backend.read(lambda: steps_leases.flows(routes))
@@ -171,17 +188,28 @@ class SqlStore:
 
     async def rescue(self, max_rescues: int) -> int:
         rescued = 0
+        await self._bury()
         if await self._backend.read(lambda: steps_leases.needs_rescue()):
             step = steps_leases.rescue
             while found := await self._backend.write(lambda: step(max_rescues)):
                 rescued += found
         return rescued
 
+    async def _bury(self) -> None:
+        """End the leases of owners that are dead for certain."""
+        epochs = await self._backend.read(steps_leases.owners)
+        dead = await self._backend.dead(epochs)
+        if dead:
+            await self._backend.write(lambda: steps_leases.bury(dead))
+        for epoch in dead:
+            await self._backend.let_go(epoch)
+
     async def reclaim(self, job: int) -> int:
         return await self._backend.write(lambda: steps_leases.reclaim(job))
 
     async def retire(self, epoch: int) -> None:
         await self._backend.write(lambda: steps_leases.retire(epoch))
+        await self._backend.let_go(epoch)
 
     async def record(
         self,

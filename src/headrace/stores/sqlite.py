@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from queue import SimpleQueue
 from typing import Any, TypeVar
@@ -14,6 +14,7 @@ from headrace.jobs import JobState
 from headrace.ports import Pulse
 from headrace.stores import steps_beat
 from headrace.stores.sqlite_connection import Connection, SqliteFile
+from headrace.stores.sqlite_lives import Lives
 from headrace.stores.sqlite_opening import prepare
 from headrace.stores.statement import Steps
 
@@ -102,6 +103,7 @@ class SqliteBackend:
         self._file = file
         self._writing, self._writer = writing
         self._reading, self._reader = reading
+        self._lives = Lives(file.path)
 
     async def write(self, make: Callable[[], Steps[T]]) -> T:
         return await self._writing.run(lambda: self._writer.write(make))
@@ -112,9 +114,22 @@ class SqliteBackend:
     def pulse(self, epoch: int, lease_s: float) -> Pulse:
         return SqlitePulse(self._file, epoch, lease_s)
 
+    async def hold(self, epoch: int) -> None:
+        await self._writing.run(lambda: self._lives.hold(epoch))
+
+    async def let_go(self, epoch: int) -> None:
+        await self._writing.run(lambda: self._lives.let_go(epoch))
+
+    async def dead(self, epochs: Sequence[int]) -> list[int]:
+        return await self._writing.run(lambda: self._lives.dead(epochs))
+
     async def close(self) -> None:
         await self._reading.close(self._reader.close)
-        await self._writing.close(self._writer.close)
+        await self._writing.close(self._end)
+
+    def _end(self) -> None:
+        self._writer.close()
+        self._lives.close()
 
 
 class SqlitePulse:

@@ -76,15 +76,19 @@ def _has_queued() -> ColumnElement[bool]:
 
 @Statement
 def insert_job(d: Flavour) -> Executable:
-    """Add a job, unless its id, name or idempotency key is taken."""
+    """Add a job, unless its id, name or idempotency key is taken.
+
+    Hands back its number and its times.
+    """
+    back = (jobs.c.number, jobs.c.created_at, jobs.c.deadline_at)
     values = {name: _bind(jobs.c[name]) for name in JOB_COLUMNS if name != "number"}
     values["created_at"] = d.now
     values["deadline_at"] = d.now + bindparam("deadline_s", type_=Double)
     if d.name == "sqlite":
         light = sqlite.insert(jobs).values(values).on_conflict_do_nothing()
-        return light.returning(jobs.c.number)
+        return light.returning(*back)
     heavy = postgresql.insert(jobs).values(values).on_conflict_do_nothing()
-    return heavy.returning(jobs.c.number)
+    return heavy.returning(*back)
 
 
 @Statement
@@ -291,6 +295,20 @@ def live_owner(d: Flavour) -> Executable:
     """The owner, if its lease has not run out, and the time."""
     return select(owners.c.epoch, d.now).where(
         owners.c.epoch == _bind(owners.c.epoch, "of"), owners.c.expires_at > d.now
+    )
+
+
+@Statement
+def owners_all(_: Flavour) -> Executable:
+    """All owners, oldest first."""
+    return select(owners.c.epoch).order_by(owners.c.epoch)
+
+
+@Statement
+def expire_owners(d: Flavour) -> Executable:
+    """End the leases of these owners."""
+    return (
+        update(owners).where(d.among(owners.c.epoch, "numbers")).values(expires_at=0.0)
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from msgspec.structs import asdict
+from msgspec.structs import asdict, replace
 
 from headrace.errors import DuplicateItem, NotFound
 from headrace.jobs import Job, JobState, NewItem, NewJob
@@ -68,11 +68,28 @@ def see_job(job: int) -> Steps[Job]:
 
 def create(new: NewJob) -> Steps[tuple[Job, bool]]:
     """Add an empty job, or find the one with its idempotency key."""
-    given = asdict(first_row(new, 0, 0.0))
+    return (yield from _insert(new, first_row(new, 0, 0.0)))
+
+
+def submit(new: NewJob, items: Sequence[NewItem]) -> Steps[tuple[Job, bool]]:
+    """Add a job with all its items, ready to run, or find the one with its key."""
+    check_ids(items, 0)
+    row = replace(first_row(new, 0, 0.0), total=len(items))
+    job, is_new = yield from _insert(new, sealed(row, 0.0))
+    if is_new:
+        yield from _insert_items(job.number, 0, items, job.created_at)
+    return job, is_new
+
+
+def _insert(new: NewJob, row: JobRow) -> Steps[tuple[Job, bool]]:
+    """Add a job's first row, or find the one with its idempotency key."""
+    given = asdict(row)
     given["deadline_s"] = new.deadline_s
     added = yield Query(of_jobs.insert_job, given)
     if added:
-        return (yield from see_job(added[0][0])), True
+        number, created_at, deadline_at = added[0]
+        times = {"created_at": created_at, "deadline_at": deadline_at}
+        return replace(row, number=number, **times).job(0), True
     if new.idempotency_key is not None:
         rows = yield Query(of_jobs.by_key, {"idempotency_key": new.idempotency_key})
         if rows:
@@ -89,6 +106,13 @@ def add(job: int, items: Sequence[NewItem]) -> Steps[None]:
         expect(row, JobState.VALIDATING)
         raise AssertionError(f"job {job} is validating and cannot grow")
     start, now = rows[0]
+    yield from _insert_items(job, start, items, now)
+
+
+def _insert_items(
+    job: int, start: int, items: Sequence[NewItem], now: float
+) -> Steps[None]:
+    """Add queued items and their payloads, `seq` from `start` on."""
     pack: Packer = yield Packing()
     key = item_key(job, start)
     yield Each(

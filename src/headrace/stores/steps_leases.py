@@ -102,6 +102,16 @@ def retire(epoch: int) -> Steps[None]:
     yield Query(of_jobs.end_owner, {"of": epoch})
 
 
+def owners() -> Steps[list[int]]:
+    """Return the epochs of all owners, also of those whose lease has run out."""
+    return [row[0] for row in (yield Query(of_jobs.owners_all))]
+
+
+def bury(epochs: Sequence[int]) -> Steps[None]:
+    """End the leases of owners that are dead for certain."""
+    yield Query(of_jobs.expire_owners, {"numbers": list(epochs)})
+
+
 def needs_rescue() -> Steps[bool]:
     """Return whether an owner has died, or left items behind."""
     if (yield Query(of_jobs.dead_owners)):

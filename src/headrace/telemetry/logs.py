@@ -40,7 +40,13 @@ class Masking(logging.Filter):
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         super().__init__()
-        known = sorted({s for s in secrets if len(s) >= _MIN_SECRET}, key=len)
+        self._known: tuple[str, ...] = ()
+        self.know(secrets)
+
+    def know(self, secrets: Iterable[str]) -> None:
+        """Mask these from now on, beside the former ones."""
+        long = {secret for secret in secrets if len(secret) >= _MIN_SECRET}
+        known = sorted(long.union(self._known), key=len)
         self._known = tuple(reversed(known))  # the longest first: one may hold another
 
     def masked(self, text: str) -> str:
@@ -104,18 +110,16 @@ class PlainLines(logging.Formatter):
 
 
 @contextmanager
-def logging_to(
-    stream: TextIO, secrets: Iterable[str], *, as_json: bool
-) -> Iterator[None]:
+def logging_to(stream: TextIO, masking: Masking, *, as_json: bool) -> Iterator[None]:
     """Write what Headrace logs to a stream while the block lasts.
 
     Args:
         stream: where to.
-        secrets: values that are never shown.
+        masking: takes out what is never shown.
         as_json: one JSON object a line; else plain text.
     """
     handler = logging.StreamHandler(stream)
-    handler.addFilter(Masking(secrets))
+    handler.addFilter(masking)
     handler.setFormatter(JsonLines() if as_json else PlainLines())
     logger = logging.getLogger("headrace")
     before, level = logger.propagate, logger.level

@@ -57,6 +57,46 @@ async def the_same_idempotency_key_returns_the_first_job(world: World) -> None:
     assert second.id == first.id
 
 
+async def a_job_submitted_whole_is_as_one_that_came_in_steps(world: World) -> None:
+    new = NewJob("r", name="n", deadline_s=60.0, metadata={"a": "b"})
+    job, is_new = await world.store.submit(new, new_items(3))
+    assert is_new
+    assert (job.state, job.version, job.counts.queued) == (JobState.QUEUED, 1, 3)
+    assert job.deadline_at is not None
+    assert abs(job.deadline_at - job.created_at - 60) < 1
+    assert await world.store.job("n") == job
+    leases = await take(world.store, await owner(world.store), job)
+    assert [lease.custom_id for lease in leases] == ["item-0", "item-1", "item-2"]
+    assert [lease.payload for lease in leases] == [b'{"n":%d}' % n for n in range(3)]
+
+
+async def a_job_submitted_whole_without_items_is_finalizing(world: World) -> None:
+    job, _ = await world.store.submit(NewJob("r"), [])
+    assert job.state is JobState.FINALIZING
+    assert await world.store.job(job.number) == job
+
+
+async def a_job_submitted_whole_again_is_the_first_one(world: World) -> None:
+    new = NewJob("r", idempotency_key="once")
+    first, _ = await world.store.submit(new, new_items(1))
+    second, is_new = await world.store.submit(new, new_items(5))
+    assert not is_new
+    assert second == first
+    named = NewJob("r", name="n")
+    await world.store.submit(named, new_items(1))
+    await raises(WrongState, world.store.submit(named, new_items(1)))
+
+
+async def a_job_whose_items_are_refused_is_not_submitted_at_all(world: World) -> None:
+    twice = [*new_items(2), NewItem("item-0", b"")]
+    error = await raises(DuplicateItem, world.store.submit(NewJob("r"), twice))
+    assert isinstance(error, DuplicateItem)
+    assert (error.custom_id, error.seq) == ("item-0", 2)
+    bad = [NewItem("a\0b", b"")]
+    await raises(ValueError, world.store.submit(NewJob("r"), bad))
+    assert await world.store.jobs() == []
+
+
 async def a_name_is_borne_by_one_job(world: World) -> None:
     await world.store.create(NewJob("r", name="n"))
     await raises(WrongState, world.store.create(NewJob("r", name="n")))
@@ -166,6 +206,10 @@ async def a_job_that_runs_is_not_removed(world: World) -> None:
 CHECKS: Final[tuple[Check, ...]] = (
     a_job_comes_back_as_it_was_submitted,
     the_same_idempotency_key_returns_the_first_job,
+    a_job_submitted_whole_is_as_one_that_came_in_steps,
+    a_job_submitted_whole_without_items_is_finalizing,
+    a_job_submitted_whole_again_is_the_first_one,
+    a_job_whose_items_are_refused_is_not_submitted_at_all,
     a_name_is_borne_by_one_job,
     an_unknown_job_is_not_found,
     items_are_added_all_or_none,

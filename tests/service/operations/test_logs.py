@@ -70,7 +70,7 @@ def test_a_wrong_format_loses_no_message() -> None:
 
 def test_what_headrace_logs_comes_as_one_object_a_line() -> None:
     stream = io.StringIO()
-    with logging_to(stream, ["topsecret-1"], as_json=True):
+    with logging_to(stream, Masking(["topsecret-1"]), as_json=True):
         logging.getLogger("headrace.engine").warning("a\nb %s", "topsecret-1")
     (line,) = stream.getvalue().splitlines()
     assert json.loads(line)["message"] == f"a\nb {MASK}"

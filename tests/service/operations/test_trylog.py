@@ -7,7 +7,7 @@ from typing import Any
 from headrace.clock import SystemClock
 from headrace.events import TryFailed
 from headrace.service.operations.trylog import MOST_PER_S, TryLog
-from headrace.telemetry.logs import logging_to
+from headrace.telemetry.logs import Masking, logging_to
 
 
 class StillClock(SystemClock):
@@ -28,7 +28,7 @@ def failed(number: int, wait_s: float | None = None) -> TryFailed:
 def logged(*events: TryFailed, then: TryFailed | None = None) -> list[Any]:
     stream, clock = io.StringIO(), StillClock()
     log = TryLog(clock)
-    with logging_to(stream, (), as_json=True):
+    with logging_to(stream, Masking(), as_json=True):
         for event in events:
             log.tried(event)
         clock.now += 1.5

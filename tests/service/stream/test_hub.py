@@ -94,7 +94,7 @@ def test_a_client_hears_a_snapshot_then_changes_then_the_end() -> None:
     told = asyncio.run(main())
     assert told[0].kind == "snapshot"
     assert {event.kind for event in told[1:]} == {"job"}
-    assert body(told[-1])["status"] == "completed"
+    assert body(told[-1])["state"] == "completed"
     versions = [body(event)["version"] for event in told]
     assert versions == sorted(set(versions))
     assert told[-1].id == f"{body(told[-1])['id']}:{versions[-1]}"
@@ -132,7 +132,7 @@ def test_what_another_process_does_is_heard(tmp_path: Path) -> None:
         async with listening(steps, where) as (home, hub), headrace.open(where) as far:
             job = await home.submit(range(3), "steps")
             async for event in heard(home, hub, job.job.number):
-                status: str = body(event)["status"]
+                status: str = body(event)["state"]
                 if event.kind == "snapshot":
                     await far.store.pause(job.job.number, "operator")
                 elif status == "paused":
@@ -159,7 +159,7 @@ def test_a_tenant_hears_of_its_own_jobs_only() -> None:
             async for told in course:
                 if told is not ALIVE:
                     heard_of.append(body(told)["id"])
-                    if body(told)["status"] == "completed":
+                    if body(told)["state"] == "completed":
                         break
             assert set(heard_of) == {job.id}
             await course.aclose()

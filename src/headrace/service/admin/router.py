@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import Query, Request, Response
 from fastapi.responses import JSONResponse
 
 from headrace.errors import ConfigError, WrongState
@@ -19,8 +19,9 @@ from headrace.service.auth import Admin
 from headrace.service.core import ROUTE, Service
 from headrace.service.documenting import Answers, refusals
 from headrace.service.errors import ApiError
+from headrace.service.sifting import SiftingRouter
 
-router = APIRouter(prefix="/api/v1", tags=["administration"])
+router = SiftingRouter(prefix="/api/v1", tags=["administration"])
 Name = Annotated[str, Query(min_length=1, max_length=2_000, description="Of it.")]
 _NO_KEY = ""
 _PAGE = 200

@@ -138,6 +138,8 @@ class Batch(msgspec.Struct, frozen=True, omit_defaults=True):
     expired_at: int | None = None
     cancelling_at: int | None = None
     cancelled_at: int | None = None
+    pause_reason: str = ""
+    """Why its job is paused; looked up each time, never kept."""
 
     @property
     def has_ended(self) -> bool:

@@ -14,6 +14,7 @@ cancelling    cancel the job, wait for its end, write the files ─► cancelled
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 
 import msgspec
@@ -23,7 +24,7 @@ from headrace.errors import InputError, JobError, WrongState
 from headrace.jobhandle import Home
 from headrace.jobs import JOB_ENDS, Job, JobState, NewJob
 from headrace.jsonl.arriving import lines_of
-from headrace.jsonl.submission import add_first_of_each
+from headrace.jsonl.submission import Adding
 from headrace.model import Priority
 from headrace.service.openai import batch as steps
 from headrace.service.openai.batch import Batch, BatchState, Problem, Results
@@ -31,6 +32,7 @@ from headrace.service.openai.batchbook import BatchBook
 from headrace.service.openai.batchfiles import BatchFiles
 from headrace.service.openai.batchinput import InputCheck, InputLimits
 from headrace.service.openai.batchresults import write_results
+from headrace.service.veil import NO_VEIL, Veil
 
 VALIDATED_AT_ONCE = 2
 _LOOK_S = 0.2
@@ -38,6 +40,10 @@ _LOOK_S = 0.2
 _FIRST_LOOK_S = 0.05
 _LONGEST_LOOK_S = 1.0
 _NOTHING = Results(steps.RequestCounts())
+
+
+def _no_veil() -> Veil:
+    return NO_VEIL
 
 
 class CourseTools(msgspec.Struct, frozen=True):
@@ -50,6 +56,7 @@ class CourseTools(msgspec.Struct, frozen=True):
         clock: time.
         route: who answers the lines.
         limits: how much an input may hold.
+        veil: gives what takes out of error files what a tenant may not see.
     """
 
     home: Home
@@ -58,6 +65,7 @@ class CourseTools(msgspec.Struct, frozen=True):
     clock: Clock
     route: str
     limits: InputLimits = InputLimits()
+    veil: Callable[[], Veil] = _no_veil
 
 
 class Course:
@@ -128,20 +136,18 @@ class Course:
 
     async def _take_in(self, batch: Batch, job: Job) -> InputCheck:
         """Store all sound lines of the input in a job that nobody sees yet."""
-        tools, total, look_at = self._tools, 0, 0.0
+        tools, look_at = self._tools, 0.0
         check = InputCheck(batch.endpoint, tools.limits)
         chunks = tools.files.read(batch.input_file_id)
         max_bytes = tools.limits.max_line_bytes
-        async for block in lines_of(batch.input_file_id, chunks, max_bytes):
-            items = check.take(block)
-            total += await add_first_of_each(
-                self._store, job.number, items, total, check.double
-            )
-            if check.is_full:
-                break
-            if tools.clock.monotonic() >= look_at:
-                look_at = tools.clock.monotonic() + _LOOK_S
-                await self._expect_ours(batch)
+        async with Adding(self._store, job.number, check.double) as adding:
+            async for block in lines_of(batch.input_file_id, chunks, max_bytes):
+                await adding.add(check.take(block))
+                if check.is_full:
+                    break
+                if tools.clock.monotonic() >= look_at:
+                    look_at = tools.clock.monotonic() + _LOOK_S
+                    await self._expect_ours(batch)
         check.end()
         return check
 
@@ -241,7 +247,9 @@ class Course:
     async def _results(self, batch: Batch, job: Job | None) -> Results:
         if job is None:  # somebody removed it: what it counted last is all there is
             return Results(batch.counts)
-        return await write_results(self._store, self._tools.files, batch, job)
+        # Without keys there are no tenants, and nobody to hide anything from.
+        veil = self._tools.veil() if batch.tenant else NO_VEIL
+        return await write_results(self._store, self._tools.files, batch, job, veil)
 
     async def _ended_job(self, batch: Batch) -> Job | None:
         """Wait until the job has ended; None if it has been removed.

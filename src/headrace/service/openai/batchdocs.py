@@ -130,6 +130,9 @@ class BatchObject(BaseModel):
     priority: str = Field(description="An extension of OpenAI's API.")
     job_id: str | None = Field(description="Of the job that it is; an extension.")
     retry_of: str | None = Field(description="Whose failed lines it has; an extension.")
+    pause_reason: str | None = Field(
+        description="Why its lines do not run now, such as a refused key; an extension."
+    )
 
 
 class BatchPage(BaseModel):

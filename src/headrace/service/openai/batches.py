@@ -6,7 +6,7 @@ import re
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import Depends, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
@@ -28,6 +28,7 @@ from headrace.service.openai.batchkeeper import Batches, NewBatch
 from headrace.service.openai.batchviews import batch_view, list_view
 from headrace.service.principal import Principal
 from headrace.service.repeats import is_repeat, request_key
+from headrace.service.sifting import SiftingRouter
 
 _ID = re.compile(ID)
 _ONE = {"model": BatchObject, "description": "The batch."}
@@ -50,7 +51,7 @@ class OpenAiRoute(APIRoute):
         return refusing
 
 
-router = APIRouter(tags=["batches"], route_class=OpenAiRoute)
+router = SiftingRouter(tags=["batches"], route_class=OpenAiRoute)
 Who = Annotated[Principal, Depends(principal)]
 
 

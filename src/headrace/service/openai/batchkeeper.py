@@ -183,7 +183,9 @@ class Batches:
         counts = counts_of(job.counts)
         if batch.state is steps.BatchState.VALIDATING:
             counts = RequestCounts(counts.total)
-        return msgspec.structs.replace(batch, counts=counts)
+        return msgspec.structs.replace(
+            batch, counts=counts, pause_reason=job.pause_reason
+        )
 
     # ---- how they come to their end
 

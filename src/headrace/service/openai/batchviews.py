@@ -40,6 +40,7 @@ def batch_view(batch: Batch) -> dict[str, Any]:
         "priority": batch.priority,
         "job_id": batch.job_id,
         "retry_of": batch.retry_of,
+        "pause_reason": batch.pause_reason or None,
     }
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, Final, Literal
 
-from fastapi import APIRouter, Depends, Query, Request, Response
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi import Depends, Header, Query, Request, Response
+from fastapi.responses import JSONResponse
 from starlette.requests import ClientDisconnect
 
 from headrace.errors import NotFound
@@ -15,25 +15,27 @@ from headrace.service.core import Service
 from headrace.service.documenting import refusals
 from headrace.service.errors import ApiError
 from headrace.service.openai.batches import OpenAiRoute
+from headrace.service.openai.filecontent import KIND, Asked, content_answer
 from headrace.service.openai.filedocs import UPLOAD, FileDeleted, FileObject, FilePage
 from headrace.service.openai.filestore import FileFacts, FileStore, new_file_id
 from headrace.service.openai.multipart import UploadForm, demanded
 from headrace.service.principal import Principal
 from headrace.service.repeats import is_repeat, request_key
+from headrace.service.sifting import SiftingRouter
 
 PURPOSES: Final = ("assistants", "batch", "fine-tune", "vision", "user_data", "evals")
 MIN_KEPT_S, MAX_KEPT_S = 3_600, 2_592_000
 _KEPT_S: Final = {"batch": MAX_KEPT_S}
 """Seconds for which files are kept unless somebody says otherwise; others: for ever."""
 
-router = APIRouter(tags=["files"], route_class=OpenAiRoute)
+router = SiftingRouter(tags=["files"], route_class=OpenAiRoute)
 Who = Annotated[Principal, Depends(principal)]
 _ONE = {"model": FileObject, "description": "The file."}
 
 
 @router.post(
     "/files",
-    responses={200: _ONE, **refusals(400, 401, 403, 413, 415)},
+    responses={200: _ONE, **refusals(400, 401, 403, 413, 415, 503)},
     openapi_extra=UPLOAD,
 )
 async def create_file(request: Request, who: Who) -> Response:
@@ -100,33 +102,57 @@ async def retrieve_file(request: Request, who: Who, file_id: str) -> Response:
     return JSONResponse(file_view(await _facts_of(request, who, file_id)))
 
 
+_ALL = {"content": {KIND: {}}, "description": "The bytes of the file."}
+_PART = {"content": {KIND: {}}, "description": "The bytes asked for by `range`."}
+_HEADERS = {"description": "The headers of its bytes, without them."}
+_SAME = {"description": "The client has it already (`if-none-match`)."}
+Wanted = Annotated[str | None, Header(description="Such as `bytes=0-1023`.")]
+Known = Annotated[str | None, Header(description="An `etag` of before.")]
+
+
 @router.get(
     "/files/{file_id}/content",
-    responses={
-        200: {
-            "content": {"application/octet-stream": {}},
-            "description": "The bytes of the file.",
-        },
-        **refusals(401, 403, 404),
-    },
+    responses={200: _ALL, 206: _PART, 304: _SAME, **refusals(401, 403, 404, 416, 503)},
     response_class=Response,
 )
-async def file_content(request: Request, who: Who, file_id: str) -> Response:
-    """Give the bytes of a file as they were uploaded, or as a batch left them."""
+async def file_content(
+    request: Request,
+    who: Who,
+    file_id: str,
+    range: Wanted = None,
+    if_range: Known = None,
+    if_none_match: Known = None,
+) -> Response:
+    """Give the bytes of a file as they were uploaded, or as a batch left them.
+
+    `range` asks for a part of them.
+    """
     demand(who, "read")
     facts = await _facts_of(request, who, file_id)
-    return StreamingResponse(
-        _store(request).content(facts.id),
-        media_type="application/octet-stream",
-        headers={"content-length": str(facts.bytes)},
-    )
+    asked = Asked(range, if_range, if_none_match)
+    return content_answer(_store(request), facts, asked, is_head=False)
+
+
+@router.head(
+    "/files/{file_id}/content",
+    responses={200: _HEADERS, 304: _SAME, **refusals(401, 403, 404)},
+    response_class=Response,
+)
+async def file_content_head(
+    request: Request, who: Who, file_id: str, if_none_match: Known = None
+) -> Response:
+    """Tell how many bytes a file has, and its `etag`."""
+    demand(who, "read")
+    facts = await _facts_of(request, who, file_id)
+    asked = Asked(none_match=if_none_match)
+    return content_answer(_store(request), facts, asked, is_head=True)
 
 
 @router.delete(
     "/files/{file_id}",
     responses={
         200: {"model": FileDeleted, "description": "It is gone."},
-        **refusals(401, 403, 404),
+        **refusals(401, 403, 404, 503),
     },
 )
 async def delete_file(request: Request, who: Who, file_id: str) -> Response:

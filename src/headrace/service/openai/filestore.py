@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncIterable, AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
+from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Final, Literal
 
 import msgspec
@@ -102,7 +102,10 @@ class FileStore:
         await self._documents.replace(found, _encode(facts), facts.expires_at)
 
     async def discard(self, id: str) -> None:
-        """Forget an upload that is not wanted; idempotent."""
+        """Forget an upload that is not wanted; idempotent.
+
+        The facts go last: while the bytes cannot be removed, it can be asked for again.
+        """
         await self._files.delete(id)
         await self._documents.delete(KIND, id)
 
@@ -160,9 +163,22 @@ class FileStore:
             at = page[-1].number
         return found[:limit], len(found) > limit
 
-    def content(self, id: str, start: int = 0) -> AsyncIterator[bytes]:
-        """Give a file's bytes. Raises NotFound at the first piece if it is gone."""
-        return self._files.read(id, start)
+    async def content(self, id: str, start: int = 0) -> AsyncGenerator[bytes, None]:
+        """Give a file's bytes; who stops before the end must call `aclose`.
+
+        Raises (at the first piece):
+            NotFound: it is gone.
+            StoreError: it should be there, but its bytes are not where they were left.
+        """
+        try:
+            async with aclosing(self._files.read(id, start)) as pieces:
+                async for piece in pieces:
+                    yield piece
+        except NotFound as error:
+            if await self._documents.document(KIND, id) is None:
+                raise
+            message = f"files: the bytes of {id} were removed by somebody else"
+            raise StoreError(message) from error
 
     async def delete(self, id: str, tenant: str | None) -> None:
         """Forget a file.
@@ -171,16 +187,14 @@ class FileStore:
             NotFound: as `get`.
         """
         await self.get(id, tenant)
-        await self._documents.delete(KIND, id)
-        await self._files.delete(id)
+        await self.discard(id)
 
     async def tidy(self) -> int:
         """Forget files whose time is over; return how many."""
         count = 0
         while gone := await self._documents.expired(KIND, self._clock.utc()):
             for document in gone:
-                await self._files.delete(document.id)
-                await self._documents.delete(KIND, document.id)
+                await self.discard(document.id)
             count += len(gone)
         return count
 
@@ -221,7 +235,7 @@ class FileStore:
 
     def read(self, id: str) -> AsyncIterator[bytes]:
         """Give a file's bytes, as `content`."""
-        return self._files.read(id)
+        return self.content(id)
 
     async def put(self, new: NewFile, chunks: AsyncIterable[bytes]) -> None:
         """Keep a file that the service makes, in place of one with the same id."""

@@ -6,19 +6,20 @@ import asyncio
 from collections.abc import Awaitable
 from typing import Any, Literal
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
 from headrace.errors import HeadraceError
 from headrace.service.core import Service
+from headrace.service.sifting import SiftingRouter
 
 _PATIENCE_S = 2.0
 """What does not answer within is not ready."""
 _PROBE = "health"
 """Id of a file that does not exist."""
 
-router = APIRouter(tags=["operations"])
+router = SiftingRouter(tags=["operations"])
 
 
 class Live(BaseModel):

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from headrace.service.auth import Admin
 from headrace.service.core import Service
 from headrace.service.documenting import refusals
+from headrace.service.sifting import SiftingRouter
 
-router = APIRouter(tags=["operations"])
+router = SiftingRouter(tags=["operations"])
 
 
 @router.get(

@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import Annotated
 
 import msgspec
-from fastapi import APIRouter, Query
+from fastapi import Query
 from starlette.requests import HTTPConnection
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
@@ -23,6 +23,7 @@ from headrace.service.core import Service
 from headrace.service.errors import ApiError
 from headrace.service.keywatch import KeyGone, Visit
 from headrace.service.principal import Principal
+from headrace.service.sifting import SiftingRouter
 from headrace.service.stream.course import (
     ALIVE,
     Asked,
@@ -42,9 +43,9 @@ _MAX_REASON = 120
 """Bytes; the protocol allows 123."""
 _MAX_TEXT = 4_096
 
-own = APIRouter()
+own = SiftingRouter()
 """Under Headrace's own paths."""
-openai = APIRouter()
+openai = SiftingRouter()
 """Beside OpenAI's paths."""
 LastId = Annotated[str, Query(max_length=200)]
 Course = Callable[[Service, Principal, Visit], Awaitable[AsyncGenerator[Told, None]]]
@@ -69,7 +70,7 @@ async def job_socket(
         service: Service, who: Principal, visit: Visit
     ) -> AsyncGenerator[Told, None]:
         look = await job_look(service, who, job_id)
-        asked = Asked(last_event_id, items)
+        asked = Asked(last_event_id, items, service.veil_for(who))
         return course_of_one(service.hub, service.home.store, look, asked, visit)
 
     await _serve(socket, course)
