@@ -34,6 +34,9 @@ _KEEP_ALIVE_S = 75
 _BACKLOG = 2_048
 _TICK_S = 0.005
 _LAST_LOOK_S = 1.0
+_GARBAGE = (10_000, 20, 20)
+"""How much is made before garbage is collected. By default all that lives is looked
+through while calls become more: 0.17 s, in which nobody is answered, at 5,000 calls."""
 _KEYS_S = 5.0
 _log = logging.getLogger("headrace.serve")
 
@@ -124,6 +127,8 @@ class Serving:
         # What the start has made stays: no collection need look at it again.
         gc.collect()
         gc.freeze()
+        gc.set_threshold(*_GARBAGE)
+        gc.enable()
 
     async def _tell_ready(self, service: Service, url: str) -> None:
         """Tell people on stderr how it stands, and programs on stdout that it does."""

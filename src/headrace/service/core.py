@@ -24,6 +24,7 @@ from headrace.service.openai.batchinput import InputLimits
 from headrace.service.openai.batchkeeper import Batches
 from headrace.service.openai.filestore import FileStore
 from headrace.service.openai.models import Models
+from headrace.service.openai.uploadstore import Uploads
 from headrace.service.operations.metrics import Metrics
 from headrace.service.operations.retention import Retention
 from headrace.service.operations.trylog import TryLog
@@ -59,6 +60,7 @@ class Service:
         self.meters = KeyMeters(clock.monotonic)
         self.repeats = Repeats(home.store.documents(), clock)
         self.filestore = FileStore(home.store.documents(), files, clock)
+        self.uploads = Uploads(home.store.documents(), files, self.filestore, clock)
         limits = InputLimits(settings.max_batch_lines, settings.max_line_bytes)
         self.batches = Batches(_batch_tools(home, clock, self.filestore, limits))
         self.hub = Hub(home, clock)
@@ -105,7 +107,7 @@ async def open_service(
         retention = Retention(home.store, clock, settings.keep_days)
         try:
             async with (
-                service.filestore.tidied(),
+                service.filestore.tidied(service.uploads.tidy),
                 service.batches.kept(),
                 service.hub.running(),
                 service.watch.kept(),
