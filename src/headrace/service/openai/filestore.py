@@ -5,7 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+)
 from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Final, Literal
 
@@ -44,9 +50,14 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(FileFacts).decode
 
 
-def new_file_id() -> str:
+def new_id(prefix: str) -> str:
     """Return an id that nobody can guess."""
-    return "file-" + "".join(secrets.choice(_ALPHABET) for _ in range(24))
+    return prefix + "".join(secrets.choice(_ALPHABET) for _ in range(24))
+
+
+def new_file_id() -> str:
+    """Return an id for a file."""
+    return new_id("file-")
 
 
 class FileStore:
@@ -199,19 +210,24 @@ class FileStore:
         return count
 
     @asynccontextmanager
-    async def tidied(self) -> AsyncIterator[None]:
-        """Forget files in time while the block lasts."""
-        tidying = asyncio.create_task(self._keep_tidy())
+    async def tidied(self, also: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
+        """Forget files in time while the block lasts.
+
+        Args:
+            also: what else is to be tidied about once a minute.
+        """
+        tidying = asyncio.create_task(self._keep_tidy(also))
         try:
             yield
         finally:
             tidying.cancel()
             await asyncio.gather(tidying, return_exceptions=True)
 
-    async def _keep_tidy(self) -> None:
+    async def _keep_tidy(self, also: Callable[[], Awaitable[None]]) -> None:
         while True:
             try:
                 await self._files.tidy()
+                await also()
                 await self.tidy()
             except StoreError as error:
                 _log.warning("files are tidied later: %s", error)
