@@ -129,10 +129,14 @@ def _give_back_nulls(example: Any, schema: _Schema, known: Mapping[str, Any]) ->
 def _may_be_invalid(operation: _Operation) -> bool:
     """Can a request have another form than the description demands?"""
     parameters = operation.get("parameters", ())
-    return "requestBody" in operation or any(
-        each["in"] != "path" or each["schema"].get("type") != "string"
-        for each in parameters
-    )
+    return "requestBody" in operation or not all(map(_is_any_text, parameters))
+
+
+def _is_any_text(parameter: Mapping[str, Any]) -> bool:
+    """Is this a part of a path that may be anything?"""
+    schema = parameter["schema"]
+    is_free = schema.keys() <= {"type", "title", "description"}
+    return parameter["in"] == "path" and is_free and schema.get("type") == "string"
 
 
 def _links(parameter: str, operations: tuple[str, ...]) -> dict[str, Any]:
