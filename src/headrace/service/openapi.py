@@ -25,7 +25,7 @@ _SCHEMES = {
     }
 }
 _OF_KEYS = ("403", "429")
-_OF_BODIES = ("400", "408", "413")
+_OF_BODIES = ("400", "408", "413", "415")
 _OF_ALL = ("500", "503")
 _ENVELOPE = {
     "application/json": {"schema": {"$ref": "#/components/schemas/ErrorEnvelope"}}
@@ -132,11 +132,12 @@ def _may_be_invalid(operation: _Operation) -> bool:
     return "requestBody" in operation or not all(map(_is_any_text, parameters))
 
 
-def _is_any_text(parameter: Mapping[str, Any]) -> bool:
+def _is_any_text(parameter: _Schema) -> bool:
     """Is this a part of a path that may be anything?"""
-    schema = parameter["schema"]
+    schema: _Schema = parameter["schema"]
     is_free = schema.keys() <= {"type", "title", "description"}
-    return parameter["in"] == "path" and is_free and schema.get("type") == "string"
+    is_text = schema.get("type") == "string"
+    return is_free and is_text and parameter["in"] == "path"
 
 
 def _links(parameter: str, operations: tuple[str, ...]) -> dict[str, Any]:
