@@ -25,7 +25,7 @@ class NewEndpoint(Form):
         },
     )
 
-    name: str = Field(min_length=1, max_length=200)
+    name: str = Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")
     base_url: str = Field(min_length=1, max_length=2_000)
     api_key_env: str | None = Field(
         default=None,
