@@ -7,6 +7,8 @@ import math
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
+import msgspec
+
 from headrace.app import BuiltRoute
 from headrace.changes import LOOK_S, Changes
 from headrace.engine.direct import answer, reply
@@ -15,6 +17,13 @@ from headrace.events import CallEnded
 from headrace.jobs import Flow, Leased
 from headrace.model import Call, Endpoint, Outcome, Priority, Reply, Usage
 from headrace.payloads import new_item
+
+
+class Asker(msgspec.Struct, frozen=True):
+    """Who makes a call: a tenant, perhaps with a key of the service."""
+
+    tenant: str = ""
+    key: str = ""
 
 
 class DirectCalls:
@@ -67,32 +76,32 @@ class DirectCalls:
         payload: Any,
         route: str,
         priority: Priority,
-        tenant: str,
+        asker: Asker,
         deadline_s: float | None,
     ) -> Outcome:
         """Make one call; a failure is an outcome, not an exception."""
-        built, call, name = self._call(payload, route, priority, tenant, deadline_s)
+        built, call, name = self._call(payload, route, priority, asker, deadline_s)
         usage: Usage | None = None
         try:
             outcome = await answer(built.direct, call, name, deadline_s)
             usage = outcome.usage
             return outcome
         finally:
-            self._changes.tell_called(CallEnded(route, tenant, call.trace, usage))
+            self._changes.tell_called(CallEnded(route, asker.tenant, call.trace, usage))
 
     async def reply(
         self,
         payload: Any,
         route: str,
         priority: Priority,
-        tenant: str,
+        asker: Asker,
         deadline_s: float | None,
     ) -> Reply:
         """Make one call and return what came back, perhaps in chunks."""
-        built, call, _ = self._call(payload, route, priority, tenant, deadline_s)
+        built, call, _ = self._call(payload, route, priority, asker, deadline_s)
 
         def tell(usage: Usage | None) -> None:
-            self._changes.tell_called(CallEnded(route, tenant, call.trace, usage))
+            self._changes.tell_called(CallEnded(route, asker.tenant, call.trace, usage))
 
         try:
             found = await reply(built.direct, call, deadline_s)
@@ -120,7 +129,7 @@ class DirectCalls:
         Raises:
             ConfigError: this process does not serve the route.
         """
-        built, call, _ = self._call(payload, route, Priority.HIGH, "", timeout_s)
+        built, call, _ = self._call(payload, route, Priority.HIGH, Asker(), timeout_s)
         provider = built.built.provider
 
         async def ask(endpoint: Endpoint) -> Reply | CallError:
@@ -141,7 +150,7 @@ class DirectCalls:
         payload: Any,
         route: str,
         priority: Priority,
-        tenant: str,
+        asker: Asker,
         deadline_s: float | None,
     ) -> tuple[BuiltRoute, Call, str]:
         built = self.built(route)
@@ -150,7 +159,8 @@ class DirectCalls:
         self._made += 1
         item = new_item(payload, self._made)
         lease = Leased(0, 0, self._made, item.custom_id, 0, 0, item.payload)
-        flow = Flow(0, "call", route, priority, tenant, deadline_s)
+        tenant, key = asker.tenant, asker.key
+        flow = Flow(0, "call", route, priority, tenant, deadline_s, key=key)
         return built, built.served.make_call(lease, flow), item.custom_id
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -19,10 +19,11 @@ from headrace.app import (
 )
 from headrace.changes import Changes
 from headrace.clock import Clock, SystemClock
-from headrace.directcalls import DirectCalls
+from headrace.directcalls import Asker, DirectCalls
 from headrace.engine.budgeting import StoreLedger
 from headrace.engine.caching import Caching
 from headrace.engine.gate import Gate
+from headrace.engine.keyed import Keyed
 from headrace.engine.pool import Pool
 from headrace.engine.session import Session, SessionTools
 from headrace.engine.shedding import Shedding
@@ -41,6 +42,8 @@ from headrace.stores.opening import open_store
 from headrace.submitting import submit
 
 Route = HttpRoute | FunctionRoute
+MakeKeyed = Callable[[Store], Keyed]
+"""Makes what binds calls by the keys of a service, once its store is open."""
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -50,6 +53,7 @@ class Options(msgspec.Struct, frozen=True):
     max_queued: int | None
     keys: Keys
     tracing: Tracing | None = None
+    make_keyed: MakeKeyed | None = None
 
 
 class Headrace:
@@ -96,6 +100,7 @@ class Headrace:
             self._hear,
             caching=self._caching,
             tracing=self._options.tracing,
+            keyed=self._options.make_keyed and self._options.make_keyed(self.store),
         )
         vigils: dict[str, Vigil] = {}
         for name, route in self._routes.items():
@@ -252,7 +257,8 @@ class Headrace:
             ValueError, TypeError: an argument or the payload is refused.
         """
         urgency = Priority.parse(priority)
-        return await self.direct.outcome(payload, route, urgency, tenant, deadline_s)
+        asker = Asker(tenant)
+        return await self.direct.outcome(payload, route, urgency, asker, deadline_s)
 
     async def ask(
         self,
@@ -262,12 +268,14 @@ class Headrace:
         priority: str = "high",
         tenant: str = "",
         deadline_s: float | None = None,
+        key: str = "",
     ) -> Reply:
         """Make one call at once and return its reply as it comes; as `call` otherwise.
 
         A streamed reply owns its permits until its `chunks` end, fail or are closed: who
         stops before the end must call their `aclose`. It is tried again only before its
-        first byte, and `deadline_s` counts until then.
+        first byte, and `deadline_s` counts until then. `key` is the service's key whose
+        budget pays for it.
 
         Raises:
             CallError: it failed for good; holds the provider's answer if there was one.
@@ -275,7 +283,8 @@ class Headrace:
             ConfigError, ValueError, TypeError: as `call`.
         """
         urgency = Priority.parse(priority)
-        return await self.direct.reply(payload, route, urgency, tenant, deadline_s)
+        asker = Asker(tenant, key)
+        return await self.direct.reply(payload, route, urgency, asker, deadline_s)
 
     def endpoints(self, route: str) -> Pool:
         """Return the endpoints of a route, to add, drain, remove and weigh them anew.
@@ -367,6 +376,7 @@ def open(  # noqa: PLR0913  a face: all but two are named options
     clock: Clock | None = None,
     keys: Keys | None = None,
     tracing: Tracing | None = None,
+    make_keyed: MakeKeyed | None = None,
 ) -> Headrace:
     """Open a store, and serve routes from it while the block lasts.
 
@@ -380,10 +390,11 @@ def open(  # noqa: PLR0913  a face: all but two are named options
         clock: time and chance.
         keys: gives an endpoint's key; by default the environment does.
         tracing: makes spans of the calls.
+        make_keyed: see there; for a service.
 
     Raises (on entering):
         StoreError: the database cannot be used; says why and what to do.
         ConfigError: a route is refused.
     """
-    options = Options(cache_store, max_queued, keys or key_of, tracing)
+    options = Options(cache_store, max_queued, keys or key_of, tracing, make_keyed)
     return Headrace(os.fspath(where), routes, clock or SystemClock(), options)

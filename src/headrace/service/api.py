@@ -6,6 +6,7 @@ from importlib.metadata import version
 
 from fastapi import APIRouter, FastAPI
 
+from headrace.service.admin import keyrouter
 from headrace.service.admin import router as admin
 from headrace.service.core import Service
 from headrace.service.errors import HANDLERS
@@ -31,6 +32,7 @@ OPENAI: tuple[APIRouter, ...] = (
 OWN: tuple[APIRouter, ...] = (
     jobs.router,
     admin.router,
+    keyrouter.router,
     sse.own,
     websocket.own,
     health.router,

@@ -15,8 +15,9 @@ from headrace.ports import Files
 from headrace.ports.tracing import Tracing
 from headrace.routes import HttpRoute
 from headrace.routes import Keys as EndpointKeys
-from headrace.service.keymeter import KeyMeters
-from headrace.service.keys import Keys
+from headrace.service.keychores import KeyChores
+from headrace.service.keymeter import Door
+from headrace.service.keyroom import KeyRoom
 from headrace.service.keywatch import KeyWatch
 from headrace.service.openai.batchbook import BatchBook
 from headrace.service.openai.batchcourse import CourseTools
@@ -46,18 +47,26 @@ class Service:
         settings: as they were at the start.
         clock: time and chance.
         files: the bytes of files.
+        room: the keys of the store.
     """
 
     def __init__(
-        self, home: Headrace, settings: ServeSettings, clock: Clock, files: Files
+        self,
+        home: Headrace,
+        settings: ServeSettings,
+        clock: Clock,
+        files: Files,
+        room: KeyRoom,
     ) -> None:
         self.home = home
         self.settings = settings
         self.clock = clock
         self.files = files
-        self.keys = Keys(home.store.documents(), clock)
+        self.keys = room.keys
         self.watch = KeyWatch(self.keys, clock)
-        self.meters = KeyMeters(clock.monotonic)
+        self.keybook = room.book
+        self.door = Door(room.keyed, clock)
+        self.chores = KeyChores(home, room, clock)
         self.repeats = Repeats(home.store.documents(), clock)
         self.filestore = FileStore(home.store.documents(), files, clock)
         self.uploads = Uploads(home.store.documents(), files, self.filestore, clock)
@@ -91,6 +100,7 @@ async def open_service(
         StoreError: the database cannot be used.
         ConfigError: an endpoint is refused.
     """
+    room = KeyRoom(clock)
     home = durable.open(
         settings.store,
         [served_route(settings)],
@@ -98,10 +108,11 @@ async def open_service(
         clock=clock,
         keys=keys,
         tracing=tracing,
+        make_keyed=room,
     )
     async with home:
         files = await open_files(settings.store, home.store.file_pieces())
-        service = Service(home, settings, clock, files)
+        service = Service(home, settings, clock, files, room)
         home.changes.watch(service.metrics)
         home.changes.watch(TryLog(clock))
         retention = Retention(home.store, clock, settings.keep_days)
@@ -111,6 +122,7 @@ async def open_service(
                 service.batches.kept(),
                 service.hub.running(),
                 service.watch.kept(),
+                service.chores.kept(),
                 retention.kept(),
             ):
                 yield service

@@ -67,9 +67,13 @@ def envelope(
     kind = _TYPES.get(
         status, "invalid_request_error" if status < 500 else "server_error"
     )
+    if code == QUOTA:
+        kind = QUOTA  # as OpenAI says it; clients tell it from a rate by this
     return {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
 
+QUOTA = "insufficient_quota"
+"""Code of the refusal of what no money is left for."""
 REQUEST_ID = "headrace.request_id"
 """Where a request's id stands in its ASGI scope."""
 

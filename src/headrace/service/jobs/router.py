@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse, StreamingResponse
 
 from headrace.errors import ConfigError, DuplicateItem
 from headrace.jobhandle import JobHandle
-from headrace.jobs import FailurePolicy, Job
+from headrace.jobs import KEY, FailurePolicy, Job
 from headrace.service.auth import Reader, Submitter
 from headrace.service.core import ROUTE, Service
 from headrace.service.errors import ApiError, envelope
@@ -65,6 +65,7 @@ async def submit_job(  # noqa: PLR0913  a route: all are named parameters
     service = _service(request)
     _check_route(service, route)
     _check_policy(on_failure)
+    await service.door.expect_money(who)
     key = idempotency_key and f"api:{who.tenant}:{idempotency_key}"
     try:
         handle = await service.home.submit(
@@ -75,6 +76,7 @@ async def submit_job(  # noqa: PLR0913  a route: all are named parameters
             deadline_s=deadline_s,
             on_failure=on_failure,
             tenant=who.tenant,
+            metadata={KEY: who.key_id} if who.key_id else None,
         )
     except DuplicateItem as error:
         raise ApiError(

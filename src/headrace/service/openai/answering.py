@@ -24,6 +24,7 @@ from headrace.errors import (
 )
 from headrace.model import Reply
 from headrace.service.errors import ApiError, envelope, error_response
+from headrace.service.keymeter import quota_spent
 from headrace.service.presence import ClientGone, Presence
 from headrace.service.veil import Veil, is_envelope
 
@@ -92,12 +93,10 @@ def as_api_error(error: CallError) -> ApiError:
 
 def rejected(error: Rejected) -> ApiError:
     """Return the refusal of a call that was never sent."""
-    headers = {"x-should-retry": "false"}
-    status = 400
     if isinstance(error, BudgetSpent):
-        status = 429
-    elif isinstance(error, Unserved):
-        status = 404
+        return quota_spent(str(error))
+    headers = {"x-should-retry": "false"}
+    status = 404 if isinstance(error, Unserved) else 400
     return ApiError(status, str(error), code=str(error.code), headers=headers)
 
 

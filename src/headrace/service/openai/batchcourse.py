@@ -22,7 +22,7 @@ import msgspec
 from headrace.clock import Clock
 from headrace.errors import InputError, JobError, WrongState
 from headrace.jobhandle import Home
-from headrace.jobs import JOB_ENDS, Job, JobState, NewJob
+from headrace.jobs import JOB_ENDS, KEY, Job, JobState, NewJob
 from headrace.jsonl.arriving import lines_of
 from headrace.jsonl.submission import Adding
 from headrace.model import Priority
@@ -125,13 +125,14 @@ class Course:
             await self._checked(batch, check)
 
     def _new_job(self, batch: Batch, left_s: float) -> NewJob:
+        key = {KEY: batch.key_id} if batch.key_id else {}
         return NewJob(
             route=self._tools.route,
             name=batch.job_name,
             priority=Priority.parse(batch.priority),
             tenant=batch.tenant,
             deadline_s=left_s,
-            metadata={"batch": batch.id},
+            metadata={"batch": batch.id, **key},
         )
 
     async def _take_in(self, batch: Batch, job: Job) -> InputCheck:

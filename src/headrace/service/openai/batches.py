@@ -62,6 +62,7 @@ async def create_batch(request: Request, who: Who, body: BatchRequest) -> Respon
     key = request_key(_whose(who), "/batches", await request.body())
     id = await _former(request, key)
     if id is None:
+        await _service(request).door.expect_money(who)
         await _expect_input(request, who, body.input_file_id)
         id = await _new_id(request, key)
     after = body.output_expires_after
@@ -72,6 +73,7 @@ async def create_batch(request: Request, who: Who, body: BatchRequest) -> Respon
         body.metadata,
         body.priority,
         None if after is None else after.seconds,
+        key_id=who.key_id,
     )
     return _answer(await _batches(request).create(new, who.tenant, id))
 
@@ -121,12 +123,14 @@ async def retry_batch(request: Request, who: Who, batch_id: str) -> Response:
     batches = _batches(request)
     key = request_key(_whose(who), f"/batches/{batch_id}/retry", b"")
     former = await _former(request, key)
+    if former is None:
+        await _service(request).door.expect_money(who)
 
     async def act(id: str, tenant: str | None) -> Batch:
         if former is not None and await batches.is_known(former):
             return await batches.get(former, tenant)
         new_id = former or await _new_id(request, key)
-        return await batches.retry(id, tenant, new_id)
+        return await batches.retry(id, tenant, new_id, who.key_id)
 
     return await _one(act, batch_id, who)
 

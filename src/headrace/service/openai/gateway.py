@@ -83,10 +83,11 @@ async def _answer(request: Request, who: Principal, path: str) -> Response:
 def _admit(request: Request, who: Principal, call: HttpRequest) -> None:
     """Count a call against the limits of its key, until it is answered."""
     service = _service(request)
-    at_end(request.scope, service.meters.enter(who))
-    if who.limits.tokens_per_minute is not None:
-        _, cost = dialect_named(service.settings.dialect).describe(call)
-        service.meters.take_tokens(who, cost.tokens)
+
+    def tokens() -> int:
+        return dialect_named(service.settings.dialect).describe(call)[1].tokens
+
+    at_end(request.scope, service.door.enter(who, tokens))
 
 
 async def _ask(
@@ -103,6 +104,7 @@ async def _ask(
             priority=priority.name,
             tenant=who.tenant,
             deadline_s=deadline_s,
+            key=who.key_id,
         )
     except QueueFull:
         raise
