@@ -231,3 +231,11 @@ HANDLERS: Mapping[type[Exception], Handler] = {
     Exception: _fault,
 }
 """How each error is answered: always in the envelope."""
+
+
+async def answer_of(request: Request, error: Exception) -> Response | None:
+    """Return the answer that tells of an error; None for a fault of our own."""
+    for kind in type(error).__mro__:
+        if kind is not Exception and kind in HANDLERS:
+            return await HANDLERS[kind](request, error)
+    return None
