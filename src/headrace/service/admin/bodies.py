@@ -9,8 +9,10 @@ from pydantic import ConfigDict, Field
 from headrace.service.documenting import Form
 
 _MOST = 10**9
-Rate = Annotated[float, Field(gt=0, le=_MOST)]
-Weight = Annotated[float, Field(gt=0, le=_MOST)]
+_LEAST = 0.001
+"""One in 16 hours; what is far below is no rate that can be reckoned with."""
+Rate = Annotated[float, Field(ge=_LEAST, le=_MOST)]
+Weight = Annotated[float, Field(ge=_LEAST, le=_MOST)]
 InFlight = Annotated[int, Field(ge=1, le=100_000)]
 Found = Literal["auto", "aimd", "cpu", "throughput"]
 

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchem
 from headrace.service.documenting import Form, example
 from headrace.service.openai.batch import BatchState, window_s
 from headrace.service.openai.filedocs import ExpiresAfter
-from headrace.wire import MAX_PATH_CHARS, check_path
+from headrace.wire import check_path
 
 MAX_PAIRS = 16
 ID = r"^[A-Za-z0-9_-]{1,64}$"
@@ -64,13 +64,19 @@ _WINDOWS = {
     "pattern": "^([1-9][0-9]{0,6}s|[1-9][0-9]{0,4}m|[1-9][0-9]{0,2}h"
     "|([1-9][0-9]?|[12][0-9][0-9])d)$",
 }
+_MAX_PATH_CHARS = 256
 _PATHS = {
     "type": "string",
-    "maxLength": MAX_PATH_CHARS,
+    "maxLength": _MAX_PATH_CHARS,
     "pattern": r"^(/[A-Za-z0-9_~-]+(\.[A-Za-z0-9_~-]+)*)+/?$",
 }
 Window = Annotated[str, AfterValidator(_window), WithJsonSchema(_WINDOWS)]
-Path = Annotated[str, AfterValidator(_endpoint), WithJsonSchema(_PATHS)]
+Path = Annotated[
+    str,
+    Field(max_length=_MAX_PATH_CHARS),
+    AfterValidator(_endpoint),
+    WithJsonSchema(_PATHS),
+]
 Key = Annotated[str, Field(max_length=64)]
 Value = Annotated[str, Field(max_length=512)]
 
