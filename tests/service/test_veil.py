@@ -16,7 +16,7 @@ from headrace.service.api import make_app
 from headrace.service.core import Service
 from headrace.service.keys import NewKey
 from headrace.service.principal import Scope
-from headrace.service.veil import NO_VEIL, Veil
+from headrace.service.veil import NO_VEIL, Veil, reason_told
 from service_building import client_of, opened
 from upstreams import Answer, Asked, upstream
 
@@ -158,3 +158,9 @@ def test_no_error_file_shows_a_tenant_where_its_calls_went(answer: Answer) -> No
     told = as_tenant(main, answer)
     assert told.startswith("completed")
     assert not [host for host in HOSTS if host in told]
+
+
+def test_why_a_job_waits_is_told_without_the_endpoint() -> None:
+    whole = f"upstream: no endpoint answered for 10 s; the last error, from {PLACE}: no"
+    assert reason_told(whole) == "upstream: no endpoint answered for 10 s"
+    assert reason_told("budget: spent; more") == "budget: spent; more"

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec.structs import replace
 
+from headrace.engine.session import UPSTREAM
 from headrace.errors import CallError, ErrorCode
 from headrace.jobs import AttemptRecord
 from headrace.model import Endpoint, Failure, Outcome
@@ -44,6 +45,14 @@ def is_envelope(body: bytes | None) -> bool:
     except (ValueError, RecursionError):
         return False
     return True
+
+
+def reason_told(reason: str) -> str:
+    """Return why a job is paused, as anybody may see it: one view serves all.
+
+    What an endpoint said last, and which, stands behind the first semicolon.
+    """
+    return reason.partition(";")[0] if reason.startswith(UPSTREAM) else reason
 
 
 class Veil:

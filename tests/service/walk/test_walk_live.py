@@ -41,7 +41,7 @@ def test_no_answer_of_the_service_is_a_surprise(
     key = made_key(tmp_path)
     with (
         provide() as there,
-        serve("--base-url", there, "--max-attempts", "1") as served,
+        serve("--base-url", there, "--max-attempts", "1", "--deadline", "2") as served,
     ):
         options = [
             *("--config-file", str(HERE / "schemathesis.toml")),

@@ -10,6 +10,7 @@ from headrace.insight.tally import Tally
 from headrace.jobs import AttemptRecord, Job, Trouble
 from headrace.jsonl.output import line_of
 from headrace.model import Outcome
+from headrace.service.veil import reason_told
 
 _INTERNAL = ("name", "rendered", "idempotency_key", "ending")
 
@@ -19,6 +20,7 @@ def job_view(job: Job) -> dict[str, Any]:
     fields = job_fields(job)
     for name in _INTERNAL:
         del fields[name]
+    fields["pause_reason"] = reason_told(job.pause_reason)
     return {"object": "job", **fields}
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from headrace.service.openai.batch import Batch, BatchUsage, Problem
+from headrace.service.veil import reason_told
 
 
 def batch_view(batch: Batch) -> dict[str, Any]:
@@ -40,7 +41,7 @@ def batch_view(batch: Batch) -> dict[str, Any]:
         "priority": batch.priority,
         "job_id": batch.job_id,
         "retry_of": batch.retry_of,
-        "pause_reason": batch.pause_reason or None,
+        "pause_reason": reason_told(batch.pause_reason) or None,
     }
 
 
