@@ -1,4 +1,4 @@
-"""Writes docs/reference from the code: commands, public names, errors, settings.
+"""Writes docs/reference from the code: commands, names, errors, settings, routes, metrics.
 
 `--check` writes nothing and fails if a page differs from what stands there.
 """
@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 import typer.main
+from reference_http import http_page, metrics_page
 from reference_python import python_page, text_of
 from reference_words import CODE_WORDS, EXIT_WORDS, SETTING_WORDS, fenced, table
 
@@ -44,6 +45,8 @@ def pages() -> dict[str, str]:
         "python.md": python_page,
         "errors.md": errors_page,
         "settings.md": settings_page,
+        "http.md": http_page,
+        "metrics.md": metrics_page,
     }
     return {
         name: "\n".join([_NOTE, "", *make()]).rstrip() + "\n"
