@@ -21,6 +21,7 @@ _OF_ALL = ("401", "403", "408", "413", "429", "500", "503")
 _TAGS = {
     "gateway": "Calls made at once",
     "files": "Files",
+    "uploads": "Uploads: files in parts",
     "batches": "Batches",
     "jobs": "Jobs",
     "events": "Live events",
@@ -38,6 +39,9 @@ def http_page() -> Iterator[str]:
     yield "Paths below `/v1` answer without it, too. Every error has the form"
     yield '`{"error": {"message", "type", "param", "code"}}`. Beside what stands here, a route'
     yield f"may answer {', '.join(_OF_ALL)}."
+    unknown = _tags(paths) - _TAGS.keys()
+    if unknown:
+        raise ValueError(f"tags without a title: {', '.join(sorted(unknown))}")
     for tag, title in _TAGS.items():
         yield ""
         yield f"## {title}"
@@ -45,6 +49,11 @@ def http_page() -> Iterator[str]:
         yield from table(
             ("Request", "What it does", "Answers"), list(_rows(paths, tag))
         )
+
+
+def _tags(paths: dict[str, Any]) -> set[str]:
+    operations = [each for methods in paths.values() for each in methods.values()]
+    return {tag for operation in operations for tag in operation["tags"]}
 
 
 def _rows(paths: dict[str, Any], tag: str) -> Iterator[tuple[str, str, str]]:

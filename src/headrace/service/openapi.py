@@ -54,6 +54,11 @@ _LINKS: Mapping[str, tuple[str, tuple[str, ...]]] = {
         ),
     ),
     "create_file": ("file_id", ("retrieve_file", "file_content", "delete_file")),
+    "create_upload": (
+        "upload_id",
+        ("add_upload_part", "complete_upload", "cancel_upload"),
+    ),
+    "add_key": ("key_id", ("change_key", "revoke_key")),
     "create_batch": ("batch_id", ("retrieve_batch", "cancel_batch", "retry_batch")),
 }
 """What can be done with what a route makes, by its id."""
