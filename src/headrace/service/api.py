@@ -14,7 +14,7 @@ from headrace.service.errors import HANDLERS
 from headrace.service.jobs import router as jobs
 from headrace.service.middleware import BodyLimits, Endings, RequestIds
 from headrace.service.openai import batches, files, gateway, models, uploads
-from headrace.service.openapi import DescribedApp
+from headrace.service.openapi import DescribedApp, operation_id
 from headrace.service.operations import health, scraping
 from headrace.service.operations.requests import Counting
 from headrace.service.sifting import PREFIX
@@ -58,6 +58,7 @@ def make_app(service: Service) -> FastAPI:
         redirect_slashes=False,
         docs_url=None,  # these pages load code from elsewhere
         redoc_url=None,
+        generate_unique_id_function=operation_id,
     )
     app.state.service = service
     for router in OPENAI:

@@ -15,7 +15,7 @@ from headrace.errors import NotFound, WrongState
 from headrace.service.auth import demand, principal
 from headrace.service.core import Service
 from headrace.service.documenting import refusals
-from headrace.service.errors import ApiError
+from headrace.service.errors import ApiError, body_refusal
 from headrace.service.openai.batch import Batch
 from headrace.service.openai.batchbook import new_batch_id
 from headrace.service.openai.batchdocs import (
@@ -46,7 +46,7 @@ class OpenAiRoute(APIRoute):
             try:
                 return await handle(request)
             except RequestValidationError as error:
-                raise _invalid(error) from error
+                raise _invalid(request, error) from error
 
         return refusing
 
@@ -59,10 +59,10 @@ Who = Annotated[Principal, Depends(principal)]
 async def create_batch(request: Request, who: Who, body: BatchRequest) -> Response:
     """Begin a batch of the lines of an uploaded file."""
     demand(who, "submit")
-    await _service(request).door.expect_money(who)
     key = request_key(_whose(who), "/batches", await request.body())
     id = await _former(request, key)
     if id is None:
+        await _service(request).door.expect_money(who)
         await _expect_input(request, who, body.input_file_id)
         id = await _new_id(request, key)
     after = body.output_expires_after
@@ -120,10 +120,11 @@ async def cancel_batch(request: Request, who: Who, batch_id: str) -> Response:
 async def retry_batch(request: Request, who: Who, batch_id: str) -> Response:
     """Make a new batch of the lines of an ended one that have no answer."""
     demand(who, "submit")
-    await _service(request).door.expect_money(who)
     batches = _batches(request)
     key = request_key(_whose(who), f"/batches/{batch_id}/retry", b"")
     former = await _former(request, key)
+    if former is None:
+        await _service(request).door.expect_money(who)
 
     async def act(id: str, tenant: str | None) -> Batch:
         if former is not None and await batches.is_known(former):
@@ -197,11 +198,11 @@ def _no_batch(id: str, param: str) -> ApiError:
     return ApiError(404, f"No batch found with id '{id[:64]}'.", param=param)
 
 
-def _invalid(error: RequestValidationError) -> Exception:
+def _invalid(request: Request, error: RequestValidationError) -> ApiError:
     first: dict[str, Any] = error.errors()[0]
+    if (refusal := body_refusal(request, first)) is not None:
+        return refusal
     _, *path = first["loc"] or ("body",)
-    if first["type"] == "json_invalid":
-        return error  # there is no field to name: everywhere answered alike
     param = ".".join(str(part) for part in path) or None
     if first["type"] == "missing":
         message = f"Missing required parameter: '{param or 'body'}'."
