@@ -256,9 +256,7 @@ class Gate:
             while lane.queue.size and self._advance_lane(lane, now):
                 pass
             # As `Backfill.concerns`, which is asked for each call that ends.
-            if lane.queue.size > 1 and (
-                lane.head_site is not None or placement.has_choice
-            ):
+            if lane.queue.size > 1 and (lane.head_site or placement.has_choice):
                 self._fill(lane, now)
         if self._timer is not None or placement.wake_at is not None:
             self._arm()
