@@ -38,7 +38,7 @@ from headrace.ports import Store
 from headrace.ports.tracing import Tracing
 from headrace.routes import FunctionRoute, HttpRoute, Keys, key_of
 from headrace.stores.opening import open_store
-from headrace.submitting import submit
+from headrace.submitting import Submissions
 
 Route = HttpRoute | FunctionRoute
 
@@ -77,9 +77,12 @@ class Headrace:
         self.changes = Changes()
         """Tells whoever wants to know what this process does."""
         self.store: Store
+        self.submissions: Submissions
+        """Puts jobs into the store."""
 
     async def __aenter__(self) -> Headrace:
         self.store = await open_store(self._where, self._clock)
+        self.submissions = Submissions(self.store, self._clock)
         try:
             if any(route.cache is not None for route in self._routes.values()):
                 place = self._options.cache_store
@@ -209,6 +212,7 @@ class Headrace:
             ValueError: an argument or item is refused.
             DuplicateItem: a `custom_id` stands twice.
             QueueFull: more items would wait than may; says when to try again.
+            BeingSubmitted: another one submits under the same key now.
         """
         new = NewJob(
             route=route,
@@ -220,7 +224,7 @@ class Headrace:
             metadata=dict(metadata or {}),
         )
         check = None if self._max_queued is None else self._check_queue
-        job, is_new = await submit(self.store, new, items, check)
+        job, is_new = await self.submissions.submit(new, items, check)
         if is_new:
             self.look()
         return JobHandle(self, job)

@@ -94,10 +94,11 @@ async def open_service(
         service = Service(home, settings, clock, files)
         home.changes.watch(service.metrics)
         home.changes.watch(TryLog(clock))
-        retention = Retention(home.store, clock, settings.keep_days)
+        store, keep_days = home.store, settings.keep_days
+        retention = Retention(store, service.filestore, clock, keep_days)
         try:
             async with (
-                service.filestore.tidied(),
+                service.filestore.tidied(service.batches.inputs),
                 service.batches.kept(),
                 service.hub.running(),
                 service.watch.kept(),

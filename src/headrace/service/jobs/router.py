@@ -36,7 +36,7 @@ _MOST_SEQ = 2**31 - 1
 _After = Annotated[int, Query(ge=0, le=2**53, description="Number to go on after.")]
 
 
-@router.post("", openapi_extra=BODY, responses=one(400, 404, 408, 413, 415))
+@router.post("", openapi_extra=BODY, responses=one(400, 404, 408, 409, 413, 415))
 async def submit_job(  # noqa: PLR0913  a route: all are named parameters
     request: Request,
     who: Submitter,
