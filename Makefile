@@ -18,7 +18,8 @@ compare: .venv/.ready .venv/.model ## Run one batch on a real model and on the s
 	@$(bin)/python scripts/compare_upstreams.py
 
 test: .venv/.ready ## Run every test
-	-@$(MAKE) -s clients .venv/.model
+	@scripts/fetch_promtool.sh
+	-@$(MAKE) -ks clients .venv/.model
 	$(bin)/python -m pytest -n 2
 
 check: .venv/.ready ## Run what must hold before a commit, in under a minute

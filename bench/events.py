@@ -27,6 +27,7 @@ from headrace.durable import Headrace
 from headrace.files.memory import MemoryFiles
 from headrace.service.api import make_app
 from headrace.service.core import Service
+from headrace.service.keyroom import KeyRoom
 from measure import REPEATS, median, table, used_cpu_s
 
 ITEMS = int(os.environ.get("BENCH_ITEMS", "100000"))
@@ -86,8 +87,10 @@ async def _once(folder: str, listeners: int) -> Run:
     """Run a job to which so many listen."""
     route = FunctionRoute("nothing", _nothing, limits=Limits(in_flight=100))
     where = str(Path(folder) / f"{time.monotonic_ns()}.db")
-    async with headrace.open(where, [route]) as home:
-        service = Service(home, ServeSettings(), SystemClock(), MemoryFiles())
+    clock = SystemClock()
+    room = KeyRoom(clock)
+    async with headrace.open(where, [route], make_keyed=room) as home:
+        service = Service(home, ServeSettings(), clock, MemoryFiles(), room)
         async with service.hub.running(), _served(service) as url:
             return await _run(home, service, url, listeners)
 

@@ -13,10 +13,10 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from model_process import running_model
 
 ROOT = Path(__file__).resolve().parent.parent
 TWEETS = ROOT / "var" / "data" / "tweets.tsv"
@@ -93,37 +93,9 @@ def request(tweet: Tweet) -> dict[str, object]:
     }
 
 
-@contextmanager
-def model_server() -> Iterator[str]:
-    """Run the model's server, and give its address."""
-    command = [sys.executable, str(ROOT / "scripts" / "model_server.py")]
-    command += ["--slots", str(IN_FLIGHT)]
-    log = (FOLDER / "model_server.log").open("wb")
-    with (
-        log,
-        subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-        ) as server,
-    ):
-        assert server.stdout is not None
-        for line in server.stdout:
-            if line.startswith("ready "):
-                break
-        else:
-            raise SystemExit(f"the model's server did not start; see {log.name}")
-        try:
-            yield f"http://127.0.0.1:{line.split()[1]}"
-        finally:
-            server.terminate()
-
-
 def send(source: Path, out: Path) -> int:
     """Run Headrace on the requests; return its exit code."""
-    with model_server() as address:
+    with running_model(FOLDER / "model_server.log", IN_FLIGHT) as address:
         command = [str(Path(sys.executable).with_name("headrace")), "run", str(source)]
         command += ["-o", str(out), "--base-url", address]
         command += ["--in-flight", str(IN_FLIGHT), "--timeout", "300"]

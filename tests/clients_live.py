@@ -48,7 +48,13 @@ def client_environment(served: Served, key: str) -> dict[str, str]:
     return clean_environment() | ours
 
 
-def succeeded(command: list[str], *, folder: Path, environment: dict[str, str]) -> str:
+def succeeded(
+    command: list[str],
+    *,
+    folder: Path,
+    environment: dict[str, str],
+    within_s: float = 50,
+) -> str:
     """Run a program to its end; return what it printed."""
     done = subprocess.run(
         command,
@@ -57,7 +63,7 @@ def succeeded(command: list[str], *, folder: Path, environment: dict[str, str]) 
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=within_s,
         check=False,
     )
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"

@@ -45,5 +45,6 @@ def events(stream: Any) -> Iterator[Event]:
 
 def status(event: Event) -> str:
     """Return how the job or batch of an event stands."""
-    found: str = json.loads(event["data"])["status"]
+    told = json.loads(event["data"])
+    found: str = told["status"] if told["object"] == "batch" else told["state"]
     return found

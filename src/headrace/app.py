@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
-from typing import Any
-
 import msgspec
 
 from headrace.caches.memory import MemoryCache
@@ -24,6 +20,7 @@ from headrace.engine.falling_back import falling_back
 from headrace.engine.flownotes import FlowNotes
 from headrace.engine.gate import Gate
 from headrace.engine.hedging import HedgeTools, Streams, hedging
+from headrace.engine.keyed import Keyed
 from headrace.engine.layers import stack
 from headrace.engine.pool import Pool, Prepare, check_pool
 from headrace.engine.retrying import RetryTools, limiting, retrying
@@ -48,11 +45,9 @@ from headrace.policies.balance import balancer_named
 from headrace.ports import Provider, Store
 from headrace.ports.tracing import Tracing
 from headrace.providers.dialects import Dialect, dialect_named
-from headrace.providers.functions.coroutine import CoroutineProvider
-from headrace.providers.functions.process import ProcessProvider
-from headrace.providers.functions.thread import ThreadProvider
+from headrace.providers.functions.choosing import function_provider
 from headrace.providers.http import HttpProvider, checked_endpoint
-from headrace.routes import Backend, FunctionRoute, HttpRoute, Keys
+from headrace.routes import FunctionRoute, HttpRoute, Keys
 from headrace.telemetry.resources import CpuLoad
 from headrace.terms import CacheRules, Hedge
 from headrace.wire import with_model
@@ -70,6 +65,8 @@ class RouteTools(msgspec.Struct, frozen=True):
     ledger: Ledger | None = None
     """Knows what was spent before; None: nothing was."""
     tracing: Tracing | None = None
+    keyed: Keyed | None = None
+    """Binds calls by the keys of a service; None: there are none."""
 
     def keeping(self, rules: CacheRules | None, key_of: KeyOf) -> Keeping | None:
         """Return how a route keeps its answers; None if it keeps none."""
@@ -180,15 +177,9 @@ def build(
     crew = Crew(workers_for(gate.capacity))
     gate.capacity_moved = crew.follow
     deadlines = Deadlines()
-    trying = attempting(gate, provider, deadlines, timeout_s)
-    if tools.tracing is not None:
-        trying = tools.tracing.attempts(trying)
     till = Till(terms.money, endpoints, tools.ledger)
-    if terms.money.is_counted:
-        trying = stack(trying, budgeting(till))
-    if terms.hedge is not None:
-        hedge_tools = HedgeTools(gate, clock, terms.streams)
-        trying = stack(trying, hedging(terms.hedge, hedge_tools))
+    trying = attempting(gate, provider, deadlines, timeout_s)
+    trying = stack(trying, *_around_tries(gate, till, tools, terms))
 
     traced = None if tools.tracing is None else tools.tracing.calls
     limit = limiting(retry.total_s, deadlines, clock)
@@ -203,10 +194,29 @@ def build(
 
     listener = tools.listener
     handler = around(RetryTools(gate, deadlines, clock, crew, listener, tools.vigil))
+    if tools.keyed is not None:
+        handler = stack(handler, tools.keyed.limiting(crew))
     direct = around(RetryTools(gate, deadlines, clock, Sleeper(clock), listener))
     direct_tools = DirectTools(direct, deadlines)
     pool = Pool(gate, terms.prepare, till.know)
     return Built(handler, gate, crew, provider, deadlines, direct_tools, pool)
+
+
+def _around_tries(
+    gate: Gate, till: Till, tools: RouteTools, terms: Terms
+) -> list[Layer]:
+    """Return the layers around each try, outermost first."""
+    layers: list[Layer] = []
+    if terms.hedge is not None:
+        hedge_tools = HedgeTools(gate, tools.clock, terms.streams)
+        layers.append(hedging(terms.hedge, hedge_tools))
+    if tools.keyed is not None:
+        layers.append(tools.keyed.paying(till.most_nano))
+    if terms.money.is_counted:
+        layers.append(budgeting(till))
+    if tools.tracing is not None:
+        layers.append(tools.tracing.attempts)
+    return layers
 
 
 def build_http_route(route: HttpRoute, keys: Keys, tools: RouteTools) -> BuiltRoute:
@@ -256,6 +266,7 @@ def build_http_route(route: HttpRoute, keys: Keys, tools: RouteTools) -> BuiltRo
             SiteNotes(built.gate, tools.clock),
             FlowNotes(built.gate, tools.clock, route.name),
         ),
+        tools.keyed,
     )
     return BuiltRoute(served, built)
 
@@ -376,24 +387,3 @@ async def open_caching(where: str, store: Store | None, clock: Clock) -> Caching
     if cache is None:
         cache = MemoryCache(clock)
     return Caching(cache, clock, is_shared=not isinstance(cache, MemoryCache))
-
-
-def function_provider(
-    function: Callable[[Any], Any] | str, backend: Backend, size: int
-) -> Provider:
-    """Return the provider that runs a user's function.
-
-    Raises:
-        ConfigError: the function cannot run there.
-    """
-    if backend == "process" or isinstance(function, str):
-        return ProcessProvider(function, size)
-    if backend == "thread" or (backend == "auto" and not _is_coroutine(function)):
-        return ThreadProvider(function, size)
-    return CoroutineProvider(function)
-
-
-def _is_coroutine(function: Callable[[Any], Any]) -> bool:
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
-        getattr(function, "__call__", None)  # noqa: B004  an object with async __call__
-    )

@@ -50,6 +50,7 @@ def leased_call(  # a call has that many sides
         deadline=deadline,
         job=lease.job,
         tenant=flow.tenant,
+        key=flow.key,
     )
 
 

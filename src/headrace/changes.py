@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from headrace.events import TryFailed
+from headrace.events import CallEnded, TryFailed
 from headrace.jobs import Job
 from headrace.model import Outcome
 
@@ -27,6 +27,9 @@ class Watcher:
 
     def tried(self, event: TryFailed) -> None:
         """A call failed; it may be tried again."""
+
+    def called(self, event: CallEnded) -> None:
+        """A call that no job holds has ended; its tries and waits are known."""
 
     def stopping(self) -> None:
         """This process works on jobs no more; whoever waits for them should leave."""
@@ -64,6 +67,11 @@ class Changes:
         """A call failed."""
         for watcher in self._watchers:
             watcher.tried(event)
+
+    def tell_called(self, event: CallEnded) -> None:
+        """A call that no job holds has ended."""
+        for watcher in self._watchers:
+            watcher.called(event)
 
     def end(self) -> None:
         """Nothing more is to come; idempotent."""

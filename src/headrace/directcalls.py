@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
+import msgspec
+
 from headrace.app import BuiltRoute
-from headrace.changes import LOOK_S
+from headrace.changes import LOOK_S, Changes
 from headrace.engine.direct import answer, reply
-from headrace.errors import ConfigError, QueueFull
+from headrace.errors import CallError, ConfigError, QueueFull, TimedOut
+from headrace.events import CallEnded
 from headrace.jobs import Flow, Leased
-from headrace.model import Call, Outcome, Priority, Reply
+from headrace.model import Call, Endpoint, Outcome, Priority, Reply, Usage
 from headrace.payloads import new_item
+
+
+class Asker(msgspec.Struct, frozen=True):
+    """Who makes a call: a tenant, perhaps with a key of the service."""
+
+    tenant: str = ""
+    key: str = ""
 
 
 class DirectCalls:
@@ -20,10 +31,12 @@ class DirectCalls:
 
     Args:
         served: by name; may still grow.
+        changes: told of each call that has ended.
     """
 
-    def __init__(self, served: Mapping[str, BuiltRoute]) -> None:
+    def __init__(self, served: Mapping[str, BuiltRoute], changes: Changes) -> None:
         self._served = served
+        self._changes = changes
         self._made = 0
 
     def built(self, route: str) -> BuiltRoute:
@@ -63,31 +76,81 @@ class DirectCalls:
         payload: Any,
         route: str,
         priority: Priority,
-        tenant: str,
+        asker: Asker,
         deadline_s: float | None,
     ) -> Outcome:
         """Make one call; a failure is an outcome, not an exception."""
-        built, call, name = self._call(payload, route, priority, tenant, deadline_s)
-        return await answer(built.direct, call, name, deadline_s)
+        built, call, name = self._call(payload, route, priority, asker, deadline_s)
+        usage: Usage | None = None
+        try:
+            outcome = await answer(built.direct, call, name, deadline_s)
+            usage = outcome.usage
+            return outcome
+        finally:
+            self._changes.tell_called(CallEnded(route, asker.tenant, call.trace, usage))
 
     async def reply(
         self,
         payload: Any,
         route: str,
         priority: Priority,
-        tenant: str,
+        asker: Asker,
         deadline_s: float | None,
     ) -> Reply:
         """Make one call and return what came back, perhaps in chunks."""
-        built, call, _ = self._call(payload, route, priority, tenant, deadline_s)
-        return await reply(built.direct, call, deadline_s)
+        built, call, _ = self._call(payload, route, priority, asker, deadline_s)
+
+        def tell(usage: Usage | None) -> None:
+            self._changes.tell_called(CallEnded(route, asker.tenant, call.trace, usage))
+
+        try:
+            found = await reply(built.direct, call, deadline_s)
+        except BaseException:
+            tell(None)
+            raise
+        if found.chunks is None:
+            tell(found.usage)
+        else:
+            found.chunks = _ToldChunks(found, tell)
+        return found
+
+    async def each(
+        self, payload: Any, route: str, timeout_s: float
+    ) -> dict[str, Reply | CallError]:
+        """Ask every endpoint of a route the same at once; return what each said.
+
+        Past the gate, the tries and the limits: for what takes nothing of a provider.
+
+        Args:
+            payload: an `HttpRequest`.
+            route: whose endpoints.
+            timeout_s: for each; who does not answer within has failed.
+
+        Raises:
+            ConfigError: this process does not serve the route.
+        """
+        built, call, _ = self._call(payload, route, Priority.HIGH, Asker(), timeout_s)
+        provider = built.built.provider
+
+        async def ask(endpoint: Endpoint) -> Reply | CallError:
+            try:
+                async with asyncio.timeout(timeout_s):
+                    return await provider.send(call, endpoint)
+            except TimeoutError:
+                return TimedOut(f"{endpoint.name} did not answer in {timeout_s:g} s")
+            except CallError as error:
+                return error
+
+        async with asyncio.TaskGroup() as group:
+            asked = {e.name: group.create_task(ask(e)) for e in built.pool.endpoints}
+        return {name: task.result() for name, task in asked.items()}
 
     def _call(
         self,
         payload: Any,
         route: str,
         priority: Priority,
-        tenant: str,
+        asker: Asker,
         deadline_s: float | None,
     ) -> tuple[BuiltRoute, Call, str]:
         built = self.built(route)
@@ -96,5 +159,46 @@ class DirectCalls:
         self._made += 1
         item = new_item(payload, self._made)
         lease = Leased(0, 0, self._made, item.custom_id, 0, 0, item.payload)
-        flow = Flow(0, "call", route, priority, tenant, deadline_s)
+        tenant, key = asker.tenant, asker.key
+        flow = Flow(0, "call", route, priority, tenant, deadline_s, key=key)
         return built, built.served.make_call(lease, flow), item.custom_id
+
+
+class _ToldChunks:
+    """Chunks of a streamed reply whose end is told, however it ends.
+
+    Args:
+        reply: its chunks are read through this from now on.
+        tell: called once, with what the stream has said of its tokens.
+    """
+
+    def __init__(self, reply: Reply, tell: Callable[[Usage | None], None]) -> None:
+        assert reply.chunks is not None
+        self._reply = reply
+        self._chunks = reply.chunks
+        self._tell = tell
+        self._over = False
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        try:
+            return await anext(self._chunks)
+        except BaseException:
+            self._end()
+            raise
+
+    async def aclose(self) -> None:
+        """Stop reading; idempotent."""
+        try:
+            close = getattr(self._chunks, "aclose", None)
+            if close is not None:
+                await close()
+        finally:
+            self._end()
+
+    def _end(self) -> None:
+        if not self._over:
+            self._over = True
+            self._tell(self._reply.usage)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -19,10 +19,11 @@ from headrace.app import (
 )
 from headrace.changes import Changes
 from headrace.clock import Clock, SystemClock
-from headrace.directcalls import DirectCalls
+from headrace.directcalls import Asker, DirectCalls
 from headrace.engine.budgeting import StoreLedger
 from headrace.engine.caching import Caching
 from headrace.engine.gate import Gate
+from headrace.engine.keyed import Keyed
 from headrace.engine.pool import Pool
 from headrace.engine.session import Session, SessionTools
 from headrace.engine.shedding import Shedding
@@ -41,6 +42,8 @@ from headrace.stores.opening import open_store
 from headrace.submitting import Submissions
 
 Route = HttpRoute | FunctionRoute
+MakeKeyed = Callable[[Store], Keyed]
+"""Makes what binds calls by the keys of a service, once its store is open."""
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -50,6 +53,7 @@ class Options(msgspec.Struct, frozen=True):
     max_queued: int | None
     keys: Keys
     tracing: Tracing | None = None
+    make_keyed: MakeKeyed | None = None
 
 
 class Headrace:
@@ -71,11 +75,11 @@ class Headrace:
         self._clock = clock
         self._shutdown = Shutdown()
         self._served: dict[str, BuiltRoute] = {}
-        self._direct = DirectCalls(self._served)
         self._session: Session | None = None
         self._working: asyncio.Task[None] | None = None
         self.changes = Changes()
         """Tells whoever wants to know what this process does."""
+        self.direct = DirectCalls(self._served, self.changes)
         self.store: Store
         self.submissions: Submissions
         """Puts jobs into the store."""
@@ -99,6 +103,7 @@ class Headrace:
             self._hear,
             caching=self._caching,
             tracing=self._options.tracing,
+            keyed=self._options.make_keyed and self._options.make_keyed(self.store),
         )
         vigils: dict[str, Vigil] = {}
         for name, route in self._routes.items():
@@ -256,7 +261,8 @@ class Headrace:
             ValueError, TypeError: an argument or the payload is refused.
         """
         urgency = Priority.parse(priority)
-        return await self._direct.outcome(payload, route, urgency, tenant, deadline_s)
+        asker = Asker(tenant)
+        return await self.direct.outcome(payload, route, urgency, asker, deadline_s)
 
     async def ask(
         self,
@@ -266,12 +272,14 @@ class Headrace:
         priority: str = "high",
         tenant: str = "",
         deadline_s: float | None = None,
+        key: str = "",
     ) -> Reply:
         """Make one call at once and return its reply as it comes; as `call` otherwise.
 
         A streamed reply owns its permits until its `chunks` end, fail or are closed: who
         stops before the end must call their `aclose`. It is tried again only before its
-        first byte, and `deadline_s` counts until then.
+        first byte, and `deadline_s` counts until then. `key` is the service's key whose
+        budget pays for it.
 
         Raises:
             CallError: it failed for good; holds the provider's answer if there was one.
@@ -279,7 +287,8 @@ class Headrace:
             ConfigError, ValueError, TypeError: as `call`.
         """
         urgency = Priority.parse(priority)
-        return await self._direct.reply(payload, route, urgency, tenant, deadline_s)
+        asker = Asker(tenant, key)
+        return await self.direct.reply(payload, route, urgency, asker, deadline_s)
 
     def endpoints(self, route: str) -> Pool:
         """Return the endpoints of a route, to add, drain, remove and weigh them anew.
@@ -289,7 +298,7 @@ class Headrace:
         Raises:
             ConfigError: this process does not serve the route.
         """
-        return self._direct.built(route).pool
+        return self.direct.built(route).pool
 
     def gates(self) -> Mapping[str, Gate]:
         """Return who lets the calls of each served route go, to look at."""
@@ -333,7 +342,7 @@ class Headrace:
         queued, most = await self.store.queued([route]), self._max_queued
         if most is not None and queued > most:
             now = self._clock.monotonic()
-            raise self._direct.refusal(route, queued, most, now)
+            raise self.direct.refusal(route, queued, most, now)
 
     def _hear(self, event: Event) -> None:
         if isinstance(event, TryFailed):
@@ -371,6 +380,7 @@ def open(  # noqa: PLR0913  a face: all but two are named options
     clock: Clock | None = None,
     keys: Keys | None = None,
     tracing: Tracing | None = None,
+    make_keyed: MakeKeyed | None = None,
 ) -> Headrace:
     """Open a store, and serve routes from it while the block lasts.
 
@@ -384,10 +394,11 @@ def open(  # noqa: PLR0913  a face: all but two are named options
         clock: time and chance.
         keys: gives an endpoint's key; by default the environment does.
         tracing: makes spans of the calls.
+        make_keyed: see there; for a service.
 
     Raises (on entering):
         StoreError: the database cannot be used; says why and what to do.
         ConfigError: a route is refused.
     """
-    options = Options(cache_store, max_queued, keys or key_of, tracing)
+    options = Options(cache_store, max_queued, keys or key_of, tracing, make_keyed)
     return Headrace(os.fspath(where), routes, clock or SystemClock(), options)

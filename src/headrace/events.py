@@ -8,7 +8,7 @@ from decimal import Decimal
 import msgspec
 
 from headrace.jobs import Counts, JobState
-from headrace.model import Quota
+from headrace.model import Quota, Trace, Usage
 
 
 class LearntRate(msgspec.Struct, frozen=True):
@@ -119,6 +119,16 @@ class TryFailed(msgspec.Struct, frozen=True):
     """Seconds until the next try; None = given up."""
     attempt: int = 0
     """Which try of the call it was, from 1; 0 = not known."""
+
+
+class CallEnded(msgspec.Struct, frozen=True):
+    """A call that no job holds has ended, well or not."""
+
+    route: str
+    tenant: str
+    trace: Trace
+    usage: Usage | None
+    """None if it has no answer, or one that does not say."""
 
 
 class BreakerMoved(msgspec.Struct, frozen=True):

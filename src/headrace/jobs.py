@@ -188,6 +188,10 @@ class AttemptRecord(msgspec.Struct, frozen=True):
     in_flight_s: float = 0.0
 
 
+KEY = "key"
+"""In the metadata of a job: the id of the service's key that it was submitted with."""
+
+
 class Flow(msgspec.Struct, frozen=True):
     """A job that has queued items which may run now."""
 
@@ -201,6 +205,8 @@ class Flow(msgspec.Struct, frozen=True):
     """Seconds until the job's deadline; None = none."""
     left: int = 0
     """Items that have not ended, whoever runs them."""
+    key: str = ""
+    """Id of the service's key that it was submitted with; "" = none."""
 
 
 class Recorded(msgspec.Struct, frozen=True):

@@ -23,7 +23,6 @@ from headrace.app import (
     RouteTools,
     Terms,
     build,
-    function_provider,
     open_caching,
 )
 from headrace.caches.opening import MEMORY, REDIS
@@ -45,6 +44,7 @@ from headrace.model import (
     Retry,
     Trace,
 )
+from headrace.providers.functions.choosing import function_provider
 from headrace.routes import Backend
 from headrace.stores.opening import open_store
 from headrace.terms import Budget, CacheRules, Price

@@ -154,6 +154,8 @@ class Call(msgspec.Struct, frozen=True):
     job: int = 0
     """`Job.number`, whose budget it spends; 0 = of no job."""
     tenant: str = ""
+    key: str = ""
+    """Id of the service's key whose limits and budget bind it; "" = none."""
     avoid: str = ""
     """Name of the endpoint it must not go to. Such a call never waits at the gate."""
     affinity: str = ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import msgspec
 
@@ -145,3 +145,42 @@ class Fallback(msgspec.Struct, frozen=True):
     def __post_init__(self) -> None:
         if not self.model or not self.to or self.model == self.to:
             raise ValueError(f"fallback from {self.model!r} to {self.to!r}")
+
+
+class KeyLimits(msgspec.Struct, frozen=True):
+    """How much may be asked for with one key; None = as much as there is.
+
+    Args:
+        calls_per_minute: calls made at once and items of jobs, > 0; as many requests of
+            any kind.
+        tokens_per_minute: of calls and items, as estimated, > 0.
+        in_flight: calls and items at the same moment, >= 1.
+    """
+
+    calls_per_minute: float | None = None
+    tokens_per_minute: float | None = None
+    in_flight: int | None = None
+
+
+BudgetWindow = Literal["total", "day", "week", "month"]
+"""When a budget begins anew, by the UTC calendar; `total`: never."""
+BUDGET_WINDOWS: tuple[BudgetWindow, ...] = ("total", "day", "week", "month")
+
+
+class KeyBudget(msgspec.Struct, frozen=True):
+    """What may be spent with one key.
+
+    Args:
+        usd: US dollars, above 0 and up to 1,000,000,000.
+        window: for how long.
+    """
+
+    usd: Decimal
+    window: BudgetWindow = "total"
+
+
+class KeyTerms(msgspec.Struct, frozen=True):
+    """What binds the calls of one key, and the items of its jobs."""
+
+    limits: KeyLimits = KeyLimits()
+    budget: KeyBudget | None = None

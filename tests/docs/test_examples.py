@@ -9,6 +9,7 @@ that port from there on.
     <!-- run, same output -->   it also prints the lines shown; numbers may differ
     <!-- run as work.py -->     a Python block, kept under that name
     <!-- keep as work.py -->    any block, kept and not run
+    <!-- run with clients … --> the block needs npm's openai, LangChain or llm
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from pathlib import Path
 
 import pytest
 
+from clients_live import clients_python, link_node_modules
 from servers import postgres_server
 
 ROOT = Path(__file__).parents[2]
@@ -52,6 +54,10 @@ class Block:
     def exit_code(self) -> int:
         found = re.search(r"exit (\d+)", self.mark)
         return int(found[1]) if found else 0
+
+    @property
+    def needs_clients(self) -> bool:
+        return "with clients" in self.mark
 
     @property
     def kept_as(self) -> str | None:
@@ -96,8 +102,14 @@ class Place:
         if block.language == "python":
             name = block.kept_as or "example.py"
             (self.folder / name).write_text(text)
-            self._expect([sys.executable, name], block.exit_code)
+            self._expect([self._python(block), name], block.exit_code)
             return
+        if block.language == "js":
+            link_node_modules(self.folder)
+            self._expect(["node", str(block.kept_as)], block.exit_code)
+            return
+        if block.needs_clients:
+            self._put_on_path(clients_python().parent)
         steps = list(commands(text))
         for place, (command, shown) in enumerate(steps):
             code = block.exit_code if place == len(steps) - 1 else 0
@@ -105,13 +117,22 @@ class Place:
             if "same output" in block.mark:
                 assert_shows(printed, shown)
 
+    def _python(self, block: Block) -> str:
+        return str(clients_python()) if block.needs_clients else sys.executable
+
+    def _put_on_path(self, programs: Path) -> None:
+        self._environment["PATH"] = f"{self._environment['PATH']}:{programs}"
+
     def _step(self, command: str, code: int) -> str:
         if SERVER.search(command):
             self._serve(command)
             return ""
         if command.startswith("export "):
-            name, _, value = command.removeprefix("export ").partition("=")
-            self._environment[name] = shlex.split(value)[0]
+            name = command.removeprefix("export ").partition("=")[0]
+            told = self._expect(
+                ["bash", "-c", f'{self._changed(command)}; printf %s "${name}"'], 0
+            )
+            self._environment[name] = told
             return ""
         return self._expect(["bash", "-c", self._changed(command)], code)
 

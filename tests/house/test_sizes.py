@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "headrace"
 FILE_LINES = 400
 FUNCTION_LINES = 50
-PACKAGE_LINES = 33_000
+PACKAGE_LINES = 36_000
 """Raised in the open: docs/design.md, "Size", says what takes the room."""
 NO_CODE = {
     tokenize.COMMENT,

@@ -16,10 +16,11 @@ from headrace.cli.summary import (
     has_spent,
     time_rows,
 )
+from headrace.engine.keypurses import OF_KEY
 from headrace.insight.sickness import Sick, sick_endpoints
 from headrace.insight.tally import Tally
 from headrace.jobs import JOB_ENDS, Counts, Job, JobState, Trouble
-from headrace.policies.budget import dollars
+from headrace.policies.budget import NO_PRICE, dollars
 
 _MAX_NAME = 48
 _LABEL = 17
@@ -164,6 +165,8 @@ def _idle(job: Job) -> str:
 
 
 def _paused(job: Job) -> str:
+    if job.pause_reason.startswith(OF_KEY) and NO_PRICE not in job.pause_reason:
+        return "it is paused; it goes on by itself once its key may spend more"
     if has_spent(job) and job.route.startswith(ROUTE):
         return f"it is paused; {after_budget(job)}"
     return f"it is paused; `headrace jobs resume {job.id}` lets it go on"

@@ -185,6 +185,7 @@ def serve(
 
 
 def _serve(flags: dict[str, object]) -> int:
+    import gc
     import os
     from pathlib import Path
 
@@ -193,6 +194,7 @@ def _serve(flags: dict[str, object]) -> int:
 
     with exiting("serve"):
         settings = load_serving(flags, os.environ, Path.cwd())
+        gc.disable()  # what is imported stays; `Serving` lets it run again once ready
         import uvloop  # what follows takes long to import: a wrong flag is told before
 
         from headrace.cli.servework import Serving

@@ -16,14 +16,15 @@ import uvicorn
 
 from headrace.cli.exits import Exit
 from headrace.cli.servekeys import EndpointKeys
+from headrace.cli.servewords import start_lines, stopped_line, stopping_line
 from headrace.clock import Clock
 from headrace.config import ServeSettings
 from headrace.engine.pool import check_pool
-from headrace.errors import ConfigError, OutputError
+from headrace.errors import ConfigError, OutputError, StoreError
 from headrace.ports.tracing import Tracing
 from headrace.service.api import make_app
 from headrace.service.connection import connection_class
-from headrace.service.core import Service, open_service, served_route
+from headrace.service.core import ROUTE, Service, open_service, served_route
 from headrace.service.loopback import is_loopback
 from headrace.service.operations.tracing import traced
 from headrace.telemetry.logs import Masking, logging_to
@@ -32,8 +33,12 @@ _KEEP_ALIVE_S = 75
 """Seconds that an idle connection is kept: longer than load balancers keep theirs."""
 _BACKLOG = 2_048
 _TICK_S = 0.005
+_LAST_LOOK_S = 1.0
+_GARBAGE = (10_000, 20, 20)
+"""How much is made before garbage is collected. By default all that lives is looked
+through while calls become more: 0.17 s, in which nobody is answered, at 5,000 calls."""
 _KEYS_S = 5.0
-_log = logging.getLogger("headrace")
+_log = logging.getLogger("headrace.serve")
 
 
 class Serving:
@@ -59,6 +64,7 @@ class Serving:
             )
         check_pool(route.endpoints)
         self._settings = settings
+        self._endpoints = route.endpoints
         self._clock = clock
         self._environ = environ
         self._keys = EndpointKeys(settings, environ)
@@ -95,7 +101,8 @@ class Serving:
                 server = _Server(config)
                 serving = asyncio.create_task(server.serve([listener]))
                 try:
-                    await self._tell_ready(server, serving, listener)
+                    await self._wait_started(server, serving)
+                    await self._tell_ready(service, _url_of(listener))
                     await self._wait_asked(service, serving)
                     return await self._stop(service, server, serving)
                 finally:
@@ -112,9 +119,7 @@ class Serving:
         ):
             yield tracing
 
-    async def _tell_ready(
-        self, server: _Server, serving: asyncio.Task[None], listener: socket.socket
-    ) -> None:
+    async def _wait_started(self, server: _Server, serving: asyncio.Task[None]) -> None:
         while not server.started and not serving.done():
             await self._clock.sleep(_TICK_S)
         if serving.done():
@@ -122,9 +127,21 @@ class Serving:
         # What the start has made stays: no collection need look at it again.
         gc.collect()
         gc.freeze()
-        host, port = listener.getsockname()[:2]
-        shown = f"[{host}]" if ":" in host else host
-        sys.stdout.write(f"ready http://{shown}:{port}\n")
+        gc.set_threshold(*_GARBAGE)
+        gc.enable()
+
+    async def _tell_ready(self, service: Service, url: str) -> None:
+        """Tell people on stderr how it stands, and programs on stdout that it does."""
+        lines = start_lines(
+            self._settings,
+            self._endpoints,
+            url,
+            needs_key=await service.keys.are_any(),
+            queued=await service.home.store.queued([ROUTE]),
+        )
+        for line in lines:
+            _log.info("%s", line)
+        sys.stdout.write(f"ready {url}\n")
         sys.stdout.flush()
 
     async def _wait_asked(self, service: Service, serving: asyncio.Task[None]) -> None:
@@ -174,6 +191,7 @@ class Serving:
         self, service: Service, server: _Server, serving: asyncio.Task[None]
     ) -> Exit:
         """Take no more; give what is under way `grace` seconds to end."""
+        _log.info("%s", stopping_line(self._settings.grace))
         server.should_exit = True
         draining = asyncio.create_task(service.home.drain(self._settings.grace))
         ended = asyncio.create_task(_all_of(serving, draining))
@@ -187,6 +205,8 @@ class Serving:
         hurried.cancel()
         is_clean = ended.done() and ended.result()
         draining.cancel()
+        queued = await _left_behind(service)
+        _log.info("%s", stopped_line(is_clean=is_clean, queued=queued))
         return Exit.SUCCEEDED if is_clean else Exit.INTERRUPTED
 
     @contextlib.contextmanager
@@ -205,6 +225,20 @@ class Serving:
     def _request_stop(self) -> None:
         self._requests += 1
         (self._asked if self._requests == 1 else self._hurried).set()
+
+
+async def _left_behind(service: Service) -> int:
+    """Return how many items wait; 0 if the store does not say so soon."""
+    with contextlib.suppress(StoreError, TimeoutError):
+        async with asyncio.timeout(_LAST_LOOK_S):
+            return await service.home.store.queued([ROUTE])
+    return 0
+
+
+def _url_of(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+    return f"http://{shown}:{port}"
 
 
 class _Server(uvicorn.Server):

@@ -187,6 +187,11 @@ class Till:
 
     # ---- what a call may cost
 
+    def most_nano(self, call: Call) -> int | None:
+        """Return the most that a call costs, in nano-dollars; None = nobody knows."""
+        tariffs, is_known = self._tariffs_of(call)
+        return dearest(tariffs).reserved(call.cost) if is_known else None
+
     def _keys(self, call: Call) -> tuple[Key, ...]:
         keys: tuple[Key, ...] = ()
         if self._money.budget is not None and call.job:
@@ -197,19 +202,24 @@ class Till:
 
     def _need(self, call: Call) -> Amount:
         """Return the most that the call costs at any endpoint that may get it."""
-        known = [
-            self._tariff_at(e.name, call.model)
-            for e in self._endpoints
-            if not e.models or call.model in e.models
-        ]
-        tariffs = [t for t in known if t is not None]
-        if self._money.counts_usd and len(tariffs) < max(1, len(known)):
+        tariffs, is_known = self._tariffs_of(call)
+        if self._money.counts_usd and not is_known:
             raise BudgetSpent(
                 f"{BUDGET}: {NO_PRICE} for model {call.model!r}, so nothing of "
                 f"it is sent; state one, such as --price {call.model or 'MODEL'}=IN/OUT"
             )
         nano = dearest(tariffs).reserved(call.cost) if tariffs else 0
         return Amount(nano, call.cost.tokens)
+
+    def _tariffs_of(self, call: Call) -> tuple[list[Tariff], bool]:
+        """Return the prices of all endpoints that may get a call; are all known?"""
+        known = [
+            self._tariff_at(e.name, call.model)
+            for e in self._endpoints
+            if not e.models or call.model in e.models
+        ]
+        tariffs = [t for t in known if t is not None]
+        return tariffs, len(tariffs) == max(1, len(known))
 
     def _tariff_at(self, endpoint: str, model: str) -> Tariff | None:
         own = self._own.get(endpoint)

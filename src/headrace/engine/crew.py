@@ -60,19 +60,25 @@ class Crew:
 
     async def rest(self, seconds: float) -> None:
         """Wait `seconds` without counting as active."""
-        if self._drained:
-            raise Drained
         nap = asyncio.get_running_loop().create_future()
         timer = asyncio.get_running_loop().call_later(seconds, _wake, nap)
-        self._naps.add(nap)
+        try:
+            await self.rest_until(nap)
+        finally:
+            timer.cancel()
+
+    async def rest_until(self, turn: asyncio.Future[None]) -> None:
+        """Wait for a turn without counting as active; `Drained` ends it as well."""
+        if self._drained:
+            raise Drained
+        self._naps.add(turn)
         self.resting += 1
         if self.resting < MAX_RESTING:
             self._reinforce()
         try:
-            await nap
+            await turn
         finally:
-            timer.cancel()
-            self._naps.discard(nap)
+            self._naps.discard(turn)
             self.resting -= 1
 
     @contextmanager

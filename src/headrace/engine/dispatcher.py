@@ -207,6 +207,10 @@ class Dispatcher:
         self._has_news = False
         flows = await self._store.flows([self._served.route])
         flows = [flow for flow in flows if flow.job not in self._spent]
+        keyed, portions = self._served.keyed, None
+        if keyed is not None:
+            portions = await keyed.portions(flows, self._held_by_key)
+            flows = portions.flows
         left = sum(flow.left for flow in flows)
         self._served.gate.backlog = max(0, left - self.held)
         if not flows:
@@ -218,6 +222,7 @@ class Dispatcher:
         self._turn += 1
         held = self._held_by_priority()
         wants = claims(Room(room, self._target, held), flows, self._turn)
+        wants = wants if portions is None else portions.cut(wants)
         leased = await self._store.lease(self._epoch, wants) if wants else []
         self._leased += len(leased)
         if self._closed:
@@ -242,6 +247,14 @@ class Dispatcher:
         held = self._buffer.by_priority(self._flows)
         held.update(work.call.priority for work in self._running.values())
         return held
+
+    def _held_by_key(self) -> Counter[str]:
+        running = (work.lease.job for work in self._running.values())
+        jobs = self._buffer.by_job() + Counter(running)
+        found: Counter[str] = Counter()
+        for job, count in jobs.items():
+            found[self._flows[job].key] += count
+        return found
 
     async def _give_back(self) -> None:
         """Put the items back that will not be run here after all."""

@@ -9,6 +9,7 @@ import msgspec
 
 from headrace.engine.crew import Crew
 from headrace.engine.gate import Gate
+from headrace.engine.keyed import Keyed
 from headrace.jobs import Flow, Leased
 from headrace.model import Call, Handler
 from headrace.ports import Learner
@@ -30,3 +31,5 @@ class Served(msgspec.Struct, frozen=True):
     """Raises `BadReply` if a value cannot be kept as JSON."""
     learners: tuple[Learner, ...] = ()
     """What the route learns, kept for the next session."""
+    keyed: Keyed | None = None
+    """Says how many items may be leased whose keys have limits."""

@@ -55,6 +55,10 @@ class Stock:
         """Return the numbers of the jobs of which items are here."""
         return {lease.job for lease in self._queue}
 
+    def by_job(self) -> Counter[int]:
+        """Return how many items of each job are here."""
+        return Counter(lease.job for lease in self._queue)
+
     def by_priority(self, flows: Mapping[int, Flow]) -> Counter[Priority]:
         """Return how many items of each priority are here."""
         return Counter(flows[lease.job].priority for lease in self._queue)

@@ -119,6 +119,21 @@ class RateLimit(msgspec.Struct, frozen=True, gc=False):
         )
         return after, at
 
+    def try_now(self, now: float, costs: Costs) -> RateLimit | None:
+        """Reserve a start at `now` if the windows have room, whatever the pace.
+
+        For those who are refused instead of waiting: paced, they would be refused what
+        the limit allows. None, and nothing reserved, if there is no room.
+        """
+        if self.blocked_until > now:
+            return None
+        for dim, cost in zip(self.dims, costs, strict=True):
+            if dim.taken(now) + cost > dim.limit:
+                return None
+        return self.revised(
+            tuple([d.charge(now, costs[i]) for i, d in enumerate(self.dims)])
+        )
+
     def give_back(self, costs: Costs, start_at: float | None = None) -> RateLimit:
         """Return the limit without a reservation whose call was never sent.
 

@@ -6,12 +6,13 @@ from importlib.metadata import version
 
 from fastapi import APIRouter, FastAPI
 
+from headrace.service.admin import keyrouter
 from headrace.service.admin import router as admin
 from headrace.service.core import Service
 from headrace.service.errors import HANDLERS
 from headrace.service.jobs import router as jobs
 from headrace.service.middleware import BodyLimits, Endings, RequestIds
-from headrace.service.openai import batches, files, gateway
+from headrace.service.openai import batches, files, gateway, models, uploads
 from headrace.service.openapi import DescribedApp
 from headrace.service.operations import health, scraping
 from headrace.service.operations.requests import Counting
@@ -19,7 +20,9 @@ from headrace.service.stream import sse, websocket
 
 OPENAI: tuple[APIRouter, ...] = (
     gateway.router,
+    models.router,
     files.router,
+    uploads.router,
     batches.router,
     sse.openai,
     websocket.openai,
@@ -29,6 +32,7 @@ OPENAI: tuple[APIRouter, ...] = (
 OWN: tuple[APIRouter, ...] = (
     jobs.router,
     admin.router,
+    keyrouter.router,
     sse.own,
     websocket.own,
     health.router,

@@ -8,7 +8,8 @@ from fastapi import Depends
 from starlette.requests import HTTPConnection
 
 from headrace.service.errors import ApiError
-from headrace.service.keymeter import KeyMeters
+from headrace.service.keychores import KeyChores
+from headrace.service.keymeter import Door
 from headrace.service.keys import Keys
 from headrace.service.loopback import refuse_web_pages
 from headrace.service.principal import LOCAL, Principal, Scope
@@ -34,8 +35,10 @@ async def principal(request: HTTPConnection) -> Principal:
             "this API key is not known, or it was revoked or has expired"
         )
     who = key.principal
-    meters: KeyMeters = request.app.state.service.meters
-    meters.count_request(who)
+    door: Door = request.app.state.service.door
+    door.count_request(who)
+    chores: KeyChores = request.app.state.service.chores
+    chores.note_use(who.key_id)
     return who
 
 

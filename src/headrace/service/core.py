@@ -15,19 +15,24 @@ from headrace.ports import Files
 from headrace.ports.tracing import Tracing
 from headrace.routes import HttpRoute
 from headrace.routes import Keys as EndpointKeys
-from headrace.service.keymeter import KeyMeters
-from headrace.service.keys import Keys
+from headrace.service.keychores import KeyChores
+from headrace.service.keymeter import Door
+from headrace.service.keyroom import KeyRoom
 from headrace.service.keywatch import KeyWatch
 from headrace.service.openai.batchbook import BatchBook
 from headrace.service.openai.batchcourse import CourseTools
 from headrace.service.openai.batchinput import InputLimits
 from headrace.service.openai.batchkeeper import Batches
 from headrace.service.openai.filestore import FileStore
+from headrace.service.openai.models import Models
+from headrace.service.openai.uploadstore import Uploads
 from headrace.service.operations.metrics import Metrics
 from headrace.service.operations.retention import Retention
 from headrace.service.operations.trylog import TryLog
+from headrace.service.principal import Principal
 from headrace.service.repeats import Repeats
 from headrace.service.stream.hub import Hub
+from headrace.service.veil import NO_VEIL, Veil
 from headrace.terms import CacheRules, Hedge
 
 ROUTE = "openai"
@@ -42,24 +47,38 @@ class Service:
         settings: as they were at the start.
         clock: time and chance.
         files: the bytes of files.
+        room: the keys of the store.
     """
 
     def __init__(
-        self, home: Headrace, settings: ServeSettings, clock: Clock, files: Files
+        self,
+        home: Headrace,
+        settings: ServeSettings,
+        clock: Clock,
+        files: Files,
+        room: KeyRoom,
     ) -> None:
         self.home = home
         self.settings = settings
         self.clock = clock
         self.files = files
-        self.keys = Keys(home.store.documents(), clock)
+        self.keys = room.keys
         self.watch = KeyWatch(self.keys, clock)
-        self.meters = KeyMeters(clock.monotonic)
+        self.keybook = room.book
+        self.door = Door(room.keyed, clock)
+        self.chores = KeyChores(home, room, clock)
         self.repeats = Repeats(home.store.documents(), clock)
         self.filestore = FileStore(home.store.documents(), files, clock)
+        self.uploads = Uploads(home.store.documents(), files, self.filestore, clock)
         limits = InputLimits(settings.max_batch_lines, settings.max_line_bytes)
         self.batches = Batches(_batch_tools(home, clock, self.filestore, limits))
         self.hub = Hub(home, clock)
         self.metrics = Metrics()
+        self.models = Models(home, ROUTE, clock)
+
+    def veil_for(self, who: Principal) -> Veil:
+        """Return what takes out of failures what this one may not see."""
+        return NO_VEIL if who.sees is None else _veil(self.home)
 
 
 @asynccontextmanager
@@ -81,6 +100,7 @@ async def open_service(
         StoreError: the database cannot be used.
         ConfigError: an endpoint is refused.
     """
+    room = KeyRoom(clock)
     home = durable.open(
         settings.store,
         [served_route(settings)],
@@ -88,20 +108,22 @@ async def open_service(
         clock=clock,
         keys=keys,
         tracing=tracing,
+        make_keyed=room,
     )
     async with home:
         files = await open_files(settings.store, home.store.file_pieces())
-        service = Service(home, settings, clock, files)
+        service = Service(home, settings, clock, files, room)
         home.changes.watch(service.metrics)
         home.changes.watch(TryLog(clock))
         store, keep_days = home.store, settings.keep_days
         retention = Retention(store, service.filestore, clock, keep_days)
         try:
             async with (
-                service.filestore.tidied(service.batches.inputs),
+                service.filestore.tidied(service.batches.inputs, service.uploads.tidy),
                 service.batches.kept(),
                 service.hub.running(),
                 service.watch.kept(),
+                service.chores.kept(),
                 retention.kept(),
             ):
                 yield service
@@ -113,7 +135,11 @@ def _batch_tools(
     home: Headrace, clock: Clock, files: FileStore, limits: InputLimits
 ) -> CourseTools:
     book = BatchBook(home.store.documents())
-    return CourseTools(home, book, files, clock, ROUTE, limits)
+    return CourseTools(home, book, files, clock, ROUTE, limits, lambda: _veil(home))
+
+
+def _veil(home: Headrace) -> Veil:
+    return Veil(home.endpoints(ROUTE).endpoints)
 
 
 def served_route(settings: ServeSettings) -> HttpRoute:

@@ -11,6 +11,8 @@ from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
+from starlette.types import Scope
 
 from headrace.errors import (
     BeingSubmitted,
@@ -71,9 +73,13 @@ def envelope(
     kind = _TYPES.get(
         status, "invalid_request_error" if status < 500 else "server_error"
     )
+    if code == QUOTA:
+        kind = QUOTA  # as OpenAI says it; clients tell it from a rate by this
     return {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
 
+QUOTA = "insufficient_quota"
+"""Code of the refusal of what no money is left for."""
 REQUEST_ID = "headrace.request_id"
 """Where a request's id stands in its ASGI scope."""
 
@@ -98,9 +104,27 @@ async def _http_error(request: Request, error: Exception) -> Response:
     words = {404: f"there is no {asked}", 405: f"not allowed: {asked}"}
     told = str(error.detail)
     message = words.get(status, told) if told in _FRAMEWORKS else told
+    headers = error.headers
+    if status == 405:
+        # The framework names the methods of one route; a path may have several.
+        headers = {"allow": ", ".join(_allowed(request.scope))}
     return error_response(
-        ApiError(status, message, code=_CODES.get(status), headers=error.headers)
+        ApiError(status, message, code=_CODES.get(status), headers=headers)
     )
+
+
+def _allowed(scope: Scope) -> list[str]:
+    """Return all methods that the path of a request answers."""
+    asked = {"type": "http", "path": scope["path"], "root_path": "", "headers": []}
+    routes = scope["app"].routes
+    return [
+        method
+        for method in METHODS
+        if any(
+            route.matches({**asked, "method": method})[0] is Match.FULL
+            for route in routes
+        )
+    ]
 
 
 async def _invalid(_: Request, error: Exception) -> Response:
@@ -177,6 +201,8 @@ def stopping() -> ApiError:
 
 
 _NO_JSON = "the body is not valid JSON"
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+"""What a path may answer, in the order in which `allow` names them."""
 _FRAMEWORKS = ("Not Found", "Method Not Allowed")
 _CODES = {404: "unknown_url", 405: "method_not_allowed", 413: "body_too_large"}
 

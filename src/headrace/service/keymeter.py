@@ -1,38 +1,32 @@
-"""How much is asked for with each key: by the policies that limit endpoints, too."""
+"""What is asked for with each key at the service's door, and how it is refused there."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 
-import msgspec
-
-from headrace.model import Limits
-from headrace.policies.rate import RateLimit, build_rate
-from headrace.service.errors import ApiError
-from headrace.service.principal import KeyLimits, Principal
-
-_MOST_METERS = 10_000
-_BUSY_S = 1
+from headrace.clock import Clock
+from headrace.engine.keyed import Keyed
+from headrace.engine.keymeters import Full, KeyMeters
+from headrace.service.errors import QUOTA, ApiError
+from headrace.service.principal import Principal
+from headrace.terms import KeyLimits
 
 
-class _Meter(msgspec.Struct, eq=False):
-    limits: KeyLimits
-    calls: RateLimit
-    tokens: RateLimit
-    in_flight: int = 0
+class Door:
+    """Counts requests and calls of keys; of this process.
 
-
-class KeyMeters:
-    """What keys have asked for lately; of this process.
+    Requests of any kind are counted apart from calls, by the same number: who looks how
+    his batch stands is not held up by its items.
 
     Args:
-        now: monotonic seconds.
+        keyed: where calls and items are counted.
+        clock: time.
     """
 
-    def __init__(self, now: Callable[[], float]) -> None:
-        self._now = now
-        self._meters: dict[str, _Meter] = {}
+    def __init__(self, keyed: Keyed, clock: Clock) -> None:
+        self._keyed = keyed
+        self._requests = KeyMeters(clock)
 
     def count_request(self, who: Principal) -> None:
         """Count one request.
@@ -40,85 +34,71 @@ class KeyMeters:
         Raises:
             ApiError: 429; its key asks too often.
         """
-        if who.limits.calls_per_minute is None:
+        calls = who.terms.limits.calls_per_minute
+        if calls is None:
             return
-        meter = self._meter(who)
-        meter.calls = self._taken(meter.calls, 0, "calls_per_minute", who)
+        limits = KeyLimits(calls_per_minute=calls)
+        found = self._requests.try_enter(who.key_id, limits, 0)
+        if isinstance(found, Full):
+            raise _refusal(found, limits)
+        found()
 
-    def take_tokens(self, who: Principal, tokens: int) -> None:
-        """Count the tokens of a call that is about to be made.
-
-        Raises:
-            ApiError: 429; too many within a minute, or more than ever fit in one.
-        """
-        if who.limits.tokens_per_minute is None:
-            return
-        meter = self._meter(who)
-        meter.tokens = self._taken(meter.tokens, tokens, "tokens_per_minute", who)
-
-    def enter(self, who: Principal) -> Callable[[], None]:
+    def enter(self, who: Principal, tokens: Callable[[], int]) -> Callable[[], None]:
         """Begin a call; return what ends it, to be called once.
 
+        Args:
+            who: asks.
+            tokens: estimates those of the call; asked only if they are limited.
+
         Raises:
-            ApiError: 429; as many calls of its key are under way as may.
+            ApiError: 429; as much of its key is under way as may, or more was within a
+                minute, or the call takes more than ever fits in one.
         """
-        most = who.limits.in_flight
-        if most is None:
+        terms = who.terms
+        if who.key_id:
+            self._keyed.know(who.key_id, terms)
+        if terms.limits == KeyLimits():
             return _nothing
-        meter = self._meter(who)
-        if meter.in_flight >= most:
-            raise _refusal("in_flight", most, _BUSY_S)
-        meter.in_flight += 1
+        count = 0 if terms.limits.tokens_per_minute is None else tokens()
+        found = self._keyed.meters.try_enter(who.key_id, terms.limits, count)
+        if isinstance(found, Full):
+            raise _refusal(found, terms.limits, count)
+        return found
 
-        def leave() -> None:
-            meter.in_flight -= 1
+    async def expect_money(self, who: Principal) -> None:
+        """Refuse new work of a key that has nothing left to spend.
 
-        return leave
-
-    def _taken(
-        self, rate: RateLimit, tokens: int, name: str, who: Principal
-    ) -> RateLimit:
-        now = self._now()
-        costs = rate.costs(tokens)
-        at = rate.earliest(now, costs)
-        limit = getattr(who.limits, name)
-        if rate.fits(costs) is not None:
-            raise ApiError(
-                429,
-                f"this call may take {tokens} tokens, allowed with this key are "
-                f"{limit:g} a minute",
-                code="key_limit",
-                param=name,
-                headers={"x-should-retry": "false"},
+        Raises:
+            ApiError: 429, `insufficient_quota`.
+        """
+        budget = who.terms.budget
+        if budget is None:
+            return
+        if await self._keyed.purses.is_spent(who.key_id, budget):
+            raise quota_spent(
+                f"the budget of key {who.key_id}, {budget.usd:f} USD, is spent"
             )
-        if at > now:
-            raise _refusal(name, limit, math.ceil(at - now))
-        return rate.reserve(now, costs)[0]
-
-    def _meter(self, who: Principal) -> _Meter:
-        meter = self._meters.get(who.key_id)
-        if meter is None or meter.limits != who.limits:
-            if len(self._meters) >= _MOST_METERS:
-                self._meters = {
-                    id: each for id, each in self._meters.items() if each.in_flight
-                }
-            limits = who.limits
-            meter = self._meters[who.key_id] = _Meter(
-                limits,
-                build_rate(Limits(calls_per_minute=limits.calls_per_minute)),
-                build_rate(Limits(tokens_per_minute=limits.tokens_per_minute)),
-            )
-        return meter
 
 
-def _refusal(name: str, limit: float, retry_after_s: int) -> ApiError:
-    return ApiError(
-        429,
-        f"{name}: this key may have {limit:g}; try again in {retry_after_s} s",
-        code="key_limit",
-        param=name,
-        headers={"retry-after": str(max(1, retry_after_s))},
-    )
+def quota_spent(message: str) -> ApiError:
+    """Return the refusal of what no money is left for, as OpenAI says it."""
+    headers = {"x-should-retry": "false"}
+    return ApiError(429, message, code=QUOTA, headers=headers)
+
+
+def _refusal(full: Full, limits: KeyLimits, tokens: int = 0) -> ApiError:
+    most = getattr(limits, full.limit)
+    if full.wait_s == math.inf:
+        message = (
+            f"this call may take {tokens} tokens, allowed with this key are {most:g} a "
+            "minute"
+        )
+        headers = {"x-should-retry": "false"}
+    else:
+        wait_s = max(1, math.ceil(full.wait_s))
+        message = f"{full.limit}: this key may have {most:g}; try again in {wait_s} s"
+        headers = {"retry-after": str(wait_s)}
+    return ApiError(429, message, code="key_limit", param=full.limit, headers=headers)
 
 
 def _nothing() -> None:

@@ -8,16 +8,19 @@ from __future__ import annotations
 import hmac
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from hashlib import sha256
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
 from headrace.clock import Clock
 from headrace.errors import ConfigError, NotFound
 from headrace.ports import Documents
-from headrace.service.principal import SCOPES, KeyLimits, Principal, Scope
+from headrace.ports.documents import Document
+from headrace.service.principal import SCOPES, Principal, Scope
+from headrace.terms import BUDGET_WINDOWS, Budget, KeyBudget, KeyLimits, KeyTerms
 
 KIND: Final = "key"
 _PREFIX = "hr_"
@@ -43,6 +46,7 @@ class Key(msgspec.Struct, frozen=True):
         revoked_at: UTC seconds; None = it was not.
         limits: how much it may ask for.
         expires_at: UTC seconds; None = never.
+        budget: what may be spent with it; None = any.
     """
 
     id: str
@@ -54,6 +58,12 @@ class Key(msgspec.Struct, frozen=True):
     revoked_at: float | None = None
     limits: KeyLimits = KeyLimits()
     expires_at: float | None = None
+    budget: KeyBudget | None = None
+
+    @property
+    def terms(self) -> KeyTerms:
+        """What binds the calls made with it, also once it is good no more."""
+        return KeyTerms(self.limits, self.budget)
 
     def why_not(self, now: float) -> str:
         """Return why it is good no more at `now`, UTC seconds; "" = it is good."""
@@ -66,7 +76,7 @@ class Key(msgspec.Struct, frozen=True):
     @property
     def principal(self) -> Principal:
         """Who asks with this key."""
-        return Principal(self.tenant, frozenset(self.scopes), self.id, self.limits)
+        return Principal(self.tenant, frozenset(self.scopes), self.id, self.terms)
 
 
 class NewKey(msgspec.Struct, frozen=True):
@@ -81,6 +91,7 @@ class NewKey(msgspec.Struct, frozen=True):
     name: str = ""
     limits: KeyLimits = KeyLimits()
     expires_in_s: float | None = None
+    budget: KeyBudget | None = None
 
     def __post_init__(self) -> None:
         if not _TENANT.fullmatch(self.tenant):
@@ -94,8 +105,34 @@ class NewKey(msgspec.Struct, frozen=True):
             raise ConfigError(
                 f"--scope: given {given}, allowed some of {', '.join(SCOPES)}"
             )
-        if len(self.name) > 200 or not self.name.isprintable():
-            raise ConfigError("--name: allowed are up to 200 printable characters")
+        _check_name(self.name)
+
+
+def asked_budget(usd: Decimal | None, window: str | None) -> KeyBudget | None:
+    """Return the budget that is asked for, perhaps none.
+
+    Raises:
+        ConfigError: an amount or window that cannot be, or a window without an amount.
+    """
+    if usd is not None:
+        return _budget(usd, window or "total")
+    if window is not None:
+        raise ConfigError("--budget-window: given without --budget-usd")
+    return None
+
+
+def _budget(usd: Decimal, window: str) -> KeyBudget:
+    try:
+        Budget(usd)
+    except ValueError:
+        raise ConfigError(
+            f"--budget-usd: given {usd}, allowed US dollars above 0, up to 1,000,000,000"
+        ) from None
+    if window not in BUDGET_WINDOWS:
+        raise ConfigError(
+            f"--budget-window: given {window[:80]!a}, allowed {', '.join(BUDGET_WINDOWS)}"
+        )
+    return KeyBudget(usd, window)
 
 
 _encode = msgspec.json.Encoder().encode
@@ -134,6 +171,7 @@ class Keys:
                 None,
                 new.limits,
                 expires_at,
+                new.budget,
             )
             body = _encode(key)
             if await self._documents.insert(KIND, key.id, body, key.tenant) is not None:
@@ -158,16 +196,46 @@ class Keys:
             NotFound: there is no key of that id.
         """
         while True:
-            document = await self._documents.document(KIND, id)
-            if document is None:
-                raise NotFound(f"no key {id[:80]!a}; `headrace keys list` shows all")
-            key = _decode(document.body)
+            document, key = await self._read(id)
             if key.revoked_at is not None:
                 return key
             gone = msgspec.structs.replace(key, revoked_at=self._clock.utc())
             if await self._documents.replace(document, _encode(gone)) is not None:
                 self._fresh.pop(id, None)
                 return gone
+
+    async def change(self, id: str, changes: Mapping[str, Any]) -> Key:
+        """Change the name, limits or budget of a key; what is absent stays.
+
+        A running service goes by them within a second; a budget with another window
+        begins anew.
+
+        Args:
+            id: of it.
+            changes: by the fields of `KeyLimits`, `name`, `budget_usd` and
+                `budget_window`; None lifts a limit.
+
+        Raises:
+            NotFound: there is no key of that id.
+            ConfigError: a value that cannot be.
+        """
+        while True:
+            document, key = await self._read(id)
+            new = _changed(key, changes)
+            if await self._documents.replace(document, _encode(new)) is not None:
+                self._fresh.pop(id, None)
+                return new
+
+    async def _read(self, id: str) -> tuple[Document, Key]:
+        document = await self._documents.document(KIND, id)
+        if document is None:
+            raise NotFound(f"no key {id[:80]!a}; `headrace keys list` shows all")
+        return document, _decode(document.body)
+
+    async def terms(self, id: str) -> KeyTerms | None:
+        """Return what binds the calls of a key, as it was at most a second ago."""
+        key = await self.find(id)
+        return None if key is None else key.terms
 
     async def verify(self, text: str) -> Key | None:
         """Return the good key that this is; None if it is none."""
@@ -213,6 +281,27 @@ class Keys:
             self._fresh.clear()
         self._fresh[id] = (now, key)
         return key
+
+
+def _check_name(name: str) -> None:
+    if len(name) > 200 or not name.isprintable():
+        raise ConfigError("--name: allowed are up to 200 printable characters")
+
+
+def _changed(key: Key, changes: Mapping[str, Any]) -> Key:
+    limits = {n: changes[n] for n in KeyLimits.__struct_fields__ if n in changes}
+    new = msgspec.structs.replace(
+        key,
+        limits=msgspec.structs.replace(key.limits, **limits),
+        name=changes.get("name", key.name),
+    )
+    _check_name(new.name)
+    old = key.budget
+    usd = changes.get("budget_usd", None if old is None else old.usd)
+    window = changes.get("budget_window")
+    if window is None and usd is not None and old is not None:
+        window = old.window
+    return msgspec.structs.replace(new, budget=asked_budget(usd, window))
 
 
 def _digest(text: str) -> str:

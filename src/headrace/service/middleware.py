@@ -6,6 +6,7 @@ Pure ASGI: FastAPI's own form of middleware costs a task and a queue a request.
 from __future__ import annotations
 
 import asyncio
+import re
 import secrets
 from collections.abc import Callable
 from itertools import count
@@ -17,7 +18,7 @@ from headrace.service.errors import REQUEST_ID, ApiError, error_response, stoppi
 
 _SLOWEST_BYTES_PER_S = 65_536
 """A body that comes faster has longer than `client_timeout`, if it needs it."""
-_UPLOADS = ("/files", "/api/v1/jobs")
+_UPLOADS = re.compile(r"(/v1)?(/files|/uploads/[^/]+/parts)/?|/api/v1/jobs/?")
 """Paths whose bodies are read as they come, and may be large."""
 
 
@@ -101,7 +102,7 @@ class BodyLimits:
         if scope["type"] != "http" or scope["method"] in ("GET", "HEAD"):
             await self._app(scope, receive, send)
             return
-        is_upload = scope["path"].removeprefix("/v1").rstrip("/") in _UPLOADS
+        is_upload = _UPLOADS.fullmatch(scope["path"]) is not None
         settings = self._settings
         most = settings.max_file_bytes if is_upload else settings.max_body_bytes
         if most is not None and _stated(scope) > most:

@@ -18,6 +18,7 @@ from msgspec.structs import replace
 from headrace.errors import WrongState
 from headrace.jobs import (
     JOB_ENDS,
+    KEY,
     Counts,
     FailurePolicy,
     Finished,
@@ -160,6 +161,11 @@ def first_row(new: NewJob, number: int, now: float) -> JobRow:
         deadline_at=None if new.deadline_s is None else now + new.deadline_s,
         metadata=msgspec.json.encode(new.metadata).decode(),
     )
+
+
+def key_in(metadata: str) -> str:
+    """Return the service's key that a job's metadata names; "" = none."""
+    return "" if metadata == "{}" else _texts.decode(metadata).get(KEY, "")
 
 
 def encode_rendered(rendered: Mapping[str, int]) -> str:

@@ -28,7 +28,7 @@ from headrace.ports import Cache, Documents, FilePieces, Pulse
 from headrace.stores import jobrow
 from headrace.stores.custom_ids import check_ids
 from headrace.stores.itemstates import UNFINISHED, job_and_seq
-from headrace.stores.jobrow import JobRow, expect, first_row
+from headrace.stores.jobrow import JobRow, expect, first_row, key_in
 from headrace.stores.memory_documents import MemoryDocuments
 from headrace.stores.memory_job import MemoryJob
 from headrace.stores.packing import text
@@ -204,6 +204,7 @@ class MemoryStore:
                 row.tenant,
                 None if row.deadline_at is None else row.deadline_at - now,
                 row.total - row.ended_items,
+                key_in(row.metadata),
             )
             for row in rows
         ]

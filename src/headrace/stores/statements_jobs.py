@@ -225,6 +225,7 @@ def flows(d: Flavour) -> Executable:
             jobs.c.tenant,
             jobs.c.deadline_at - d.now,
             jobs.c.total - ENDS,
+            jobs.c.metadata,
         )
         .where(
             d.among(jobs.c.route, "routes", Text),

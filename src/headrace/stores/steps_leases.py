@@ -11,7 +11,7 @@ from headrace.jobs import Flow, JobState, Leased
 from headrace.model import ItemState, Priority
 from headrace.stores import statements_items as of_items
 from headrace.stores import statements_jobs as of_jobs
-from headrace.stores.jobrow import JobRow, settled, started
+from headrace.stores.jobrow import JobRow, key_in, settled, started
 from headrace.stores.packing import Packer
 from headrace.stores.statement import Each, Packing, Query, Rows, Steps
 from headrace.stores.steps_control import end_items
@@ -32,8 +32,8 @@ def flows(routes: Sequence[str]) -> Steps[list[Flow]]:
     """Return the jobs of these routes that have queued items and may run."""
     rows = yield Query(of_jobs.flows, {"routes": list(routes)})
     return [
-        Flow(job, id_, route, Priority(priority), tenant, left_s, left)
-        for job, id_, route, priority, tenant, left_s, left in rows
+        Flow(job, id_, route, Priority(priority), tenant, left_s, left, key_in(meta))
+        for job, id_, route, priority, tenant, left_s, left, meta in rows
     ]
 
 

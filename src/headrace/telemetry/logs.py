@@ -96,6 +96,19 @@ class JsonLines(logging.Formatter):
         return _encode(line).decode()
 
 
+class PlainLines(logging.Formatter):
+    """Writes each record as text; what is no warning stands there as it is."""
+
+    def __init__(self) -> None:
+        super().__init__("%(levelname)s %(name)s: %(message)s")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """Return the line, without its line feed."""
+        if record.levelno < logging.WARNING:
+            return record.message
+        return super().formatMessage(record)
+
+
 @contextmanager
 def logging_to(stream: TextIO, masking: Masking, *, as_json: bool) -> Iterator[None]:
     """Write what Headrace logs to a stream while the block lasts.
@@ -107,17 +120,18 @@ def logging_to(stream: TextIO, masking: Masking, *, as_json: bool) -> Iterator[N
     """
     handler = logging.StreamHandler(stream)
     handler.addFilter(masking)
-    plain = logging.Formatter("%(levelname)s %(name)s: %(message)s")
-    handler.setFormatter(JsonLines() if as_json else plain)
+    handler.setFormatter(JsonLines() if as_json else PlainLines())
     logger = logging.getLogger("headrace")
-    before = logger.propagate
+    before, level = logger.propagate, logger.level
     logger.addHandler(handler)
     logger.propagate = False
+    logger.setLevel(logging.INFO)
     try:
         yield
     finally:
         logger.removeHandler(handler)
         logger.propagate = before
+        logger.setLevel(level)
 
 
 def _message(record: logging.LogRecord) -> str:

@@ -8,7 +8,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from headrace.errors import ErrorCode, LeaseLost
-from headrace.jobs import JobState, Leased
+from headrace.jobs import KEY, JobState, Leased
 from headrace.model import ItemState, Priority
 from headrace.testing.store_world import (
     LEASE_S,
@@ -51,6 +51,14 @@ async def a_flow_says_how_many_of_its_items_are_left(world: World) -> None:
     await world.store.record(epoch, [succeeded(lease)])
     (flow,) = await world.store.flows(["r"])
     assert flow.left == 4
+
+
+async def a_flow_names_the_key_of_its_job(world: World) -> None:
+    await submit(world.store, metadata={"batch": "b", KEY: "key_1"})
+    await submit(world.store, metadata={"batch": "c"})
+    await submit(world.store)
+    flows = await world.store.flows(["r"])
+    assert [flow.key for flow in flows] == ["key_1", "", ""]
 
 
 async def a_job_without_queued_items_is_no_flow(world: World) -> None:
@@ -241,6 +249,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     flows_are_most_urgent_first_then_oldest,
     a_flow_says_how_long_its_job_may_take,
     a_flow_says_how_many_of_its_items_are_left,
+    a_flow_names_the_key_of_its_job,
     a_job_without_queued_items_is_no_flow,
     a_lease_takes_the_first_items_and_starts_the_job,
     one_lease_may_take_from_several_jobs,

@@ -14,6 +14,9 @@ from headrace.service.keys import NewKey
 from service_building import client_of, opened
 
 ITEM = {"custom_id": "a", "url": "/v1/chat/completions", "body": {"model": "m"}}
+UPLOAD = {"bytes": 0, "filename": "a.jsonl", "mime_type": "", "purpose": "batch"}
+BODIES = {"/v1/uploads/{upload_id}/complete": {"part_ids": []}}
+"""What must be sent along to be understood."""
 ENDLESS = ("/events", "/outcomes")
 """Streams that go on while the job does."""
 UPSTREAM = ("gateway",)
@@ -39,14 +42,17 @@ async def things_of(client: httpx2.AsyncClient, key: Headers) -> dict[str, str]:
         "completion_window": "24h",
     }
     batch = await client.post("/v1/batches", json=body, headers=key)
+    upload = await client.post("/v1/uploads", json=UPLOAD, headers=key)
     job = await client.post("/api/v1/jobs", json=[ITEM], headers=key)
     id = job.json()["id"]
     await client.post(f"/api/v1/jobs/{id}/pause", headers=key)
     return {
         "file_id": file_id,
         "batch_id": batch.json()["id"],
+        "upload_id": upload.json()["id"],
         "job_id": id,
         "index": "0",
+        "key_id": "key_0000000000000000",
     }
 
 
@@ -73,14 +79,16 @@ def test_another_tenants_things_are_not_found_on_any_route() -> None:
                 ours, theirs = await key_of(service, "a"), await key_of(service, "b")
                 ids = await things_of(client, theirs)
                 tried = []
-                for method, path, _ in routes(app):
-                    if "{" not in path:
+                for method, path, described in routes(app):
+                    if "{" not in path or "administration" in described["tags"]:
                         continue
                     for prefix in ("/v1", ""):
                         place = prefix + filled(path, ids).removeprefix("/v1")
                         if path.startswith("/api") and prefix:
                             continue
-                        answer = await client.request(method, place, headers=ours)
+                        answer = await client.request(
+                            method, place, headers=ours, json=BODIES.get(path)
+                        )
                         tried.append((method, path, answer.status_code))
                         if method == "GET" and not path.endswith(ENDLESS):
                             own = await client.get(place, headers=theirs)
@@ -136,8 +144,8 @@ def test_no_route_answers_without_a_key_but_health() -> None:
             app = make_app(service)
             async with client_of(app) as client:
                 await key_of(service, "a")
-                ids = {"file_id": "x", "batch_id": "x", "job_id": "x", "index": "0"}
-                ids["model"] = "m"
+                names = ("file_id", "upload_id", "batch_id", "job_id", "key_id")
+                ids = dict.fromkeys(names, "x") | {"index": "0", "model": "m"}
                 open_ones = []
                 for path, methods in app.openapi()["paths"].items():
                     for method in methods:
@@ -160,8 +168,9 @@ def test_only_an_admin_may_administer() -> None:
                 for method, path, described in routes(app):
                     if "administration" in described.get("tags", ()):
                         params = {"name": "x"}
+                        place = filled(path, {"key_id": "x"})
                         answer = await client.request(
-                            method, path, headers=key, params=params, json={}
+                            method, place, headers=key, params=params, json={}
                         )
                         found[f"{method} {path}"] = answer.status_code
                 return found

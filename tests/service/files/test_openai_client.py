@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -80,6 +81,42 @@ def test_a_batch_from_upload_to_results(
             client.files.retrieve(uploaded.id)
         with pytest.raises(openai.ConflictError):
             client.batches.cancel(batch.id)
+
+
+def test_a_batch_of_a_file_that_came_in_parts(
+    serve: Serve, provide: Provide, tmp_path: Path
+) -> None:
+    data = lines(300)
+    source = tmp_path / "in.jsonl"
+    source.write_bytes(data)
+    with (
+        provide() as url,
+        serve("--base-url", url) as served,
+        OpenAI(api_key="sk-client", base_url=f"{served.url}/v1") as client,
+    ):
+        upload = client.uploads.upload_file_chunked(
+            file=source,
+            mime_type="application/jsonl",
+            purpose="batch",
+            part_size=10_000,
+            md5=hashlib.md5(data).hexdigest(),
+        )
+        assert (upload.status, upload.bytes) == ("completed", len(data))
+        assert upload.file is not None
+        assert client.files.content(upload.file.id).content == data
+        batch = client.batches.create(
+            input_file_id=upload.file.id,
+            endpoint="/v1/chat/completions",
+            completion_window="24h",
+        )
+        assert ended(client, batch.id).request_counts.completed == 300
+        begun = client.uploads.create(
+            bytes=5, filename="a.txt", mime_type="text/plain", purpose="user_data"
+        )
+        client.uploads.parts.create(begun.id, data=b"12345")
+        assert client.uploads.cancel(begun.id).status == "cancelled"
+        with pytest.raises(openai.ConflictError):
+            client.uploads.parts.create(begun.id, data=b"1")
 
 
 def test_failed_lines_stand_in_the_error_file(serve: Serve, provide: Provide) -> None:

@@ -19,9 +19,10 @@ from shell_live import COMMAND, Serve, clean_environment
 pytestmark = [pytest.mark.live, pytest.mark.postgres, pytest.mark.slow]
 
 Provide = Callable[..., contextlib.AbstractContextManager[str]]
+COUNT = 500
 MESSAGES = [{"role": "user", "content": "hi " * 400}]
 INPUT = b"".join(
-    a_line(f"r{n}", body={"model": "m", "messages": MESSAGES}) for n in range(2_000)
+    a_line(f"r{n}", body={"model": "m", "messages": MESSAGES}) for n in range(COUNT)
 )
 FORM = {"content-type": "multipart/form-data; boundary=x"}
 
@@ -61,13 +62,21 @@ def test_what_one_takes_in_the_other_reads_and_runs(
         )
         while (done := second.batches.retrieve(batch.id)).status != "completed":
             assert done.status in ("validating", "in_progress", "finalizing")
-        assert done.request_counts.completed == 2_000
+        assert done.request_counts.completed == COUNT
         outputs = [c.files.content(done.output_file_id).text for c in (first, second)]
         assert outputs[0] == outputs[1]
         rows = [json.loads(row) for row in outputs[0].splitlines()]
         assert sorted(row["custom_id"] for row in rows) == sorted(
-            f"r{n}" for n in range(2_000)
+            f"r{n}" for n in range(COUNT)
         )
+        upload = first.uploads.create(
+            bytes=6, filename="a.txt", mime_type="text/plain", purpose="user_data"
+        )
+        parts = [
+            c.uploads.parts.create(upload.id, data=b"abc") for c in (first, second)
+        ]
+        whole = second.uploads.complete(upload.id, part_ids=[part.id for part in parts])
+        assert first.files.content(whole.file.id).content == b"abcabc"
         assert second.files.delete(file.id).deleted
         with pytest.raises(openai.NotFoundError):
             first.files.content(file.id)

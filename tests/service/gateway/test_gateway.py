@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -256,27 +255,3 @@ def test_when_as_many_wait_as_may_the_next_is_told_when_to_come_again() -> None:
         "rate_limit_error",
     ]
     assert all(int(answer.headers["retry-after"]) >= 1 for answer in full)
-
-
-# ---- models
-
-
-@pytest.mark.live
-def test_models_are_listed_and_found_by_name() -> None:
-    listed = {"object": "list", "data": [{"id": "org/a:1", "object": "model"}]}
-
-    async def answer(request: Asked) -> None:
-        assert request.line.startswith("GET /v1/models ")
-        await request.reply(json.dumps(listed).encode())
-
-    async def main(client: httpx2.AsyncClient, _: Upstream) -> list[Any]:
-        paths = ("/v1/models", "/models/org/a:1", "/v1/models/b")
-        return [await client.get(path) for path in paths]
-
-    found, one, other = asked(answer, main)
-    assert found.json() == listed
-    assert one.json()["id"] == "org/a:1"
-    assert (other.status_code, other.json()["error"]["code"]) == (
-        404,
-        "model_not_found",
-    )

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.live
 
 async def until_waiting(service: Service, count: int) -> None:
     """Wait until so many calls wait at the gate."""
-    gate = service.home._direct.built(ROUTE).gate
+    gate = service.home.direct.built(ROUTE).gate
     async with asyncio.timeout(5):
         while gate.waiting < count:  # noqa: ASYNC110  nothing tells when one has come
             await asyncio.sleep(0)

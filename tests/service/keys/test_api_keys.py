@@ -8,15 +8,18 @@ from typing import Any
 import httpx2
 import pytest
 
+from headrace.engine.keyed import Keyed
 from headrace.errors import ConfigError
 from headrace.service.api import make_app
 from headrace.service.core import Service
 from headrace.service.errors import ApiError
-from headrace.service.keymeter import KeyMeters
+from headrace.service.keybook import KeyBook
+from headrace.service.keymeter import Door
 from headrace.service.keys import Keys, NewKey
-from headrace.service.principal import KeyLimits, Principal
+from headrace.service.principal import Principal
 from headrace.simulation.virtual import VirtualClock, run_virtual
 from headrace.stores.memory import MemoryStore
+from headrace.terms import KeyLimits, KeyTerms
 from service_building import client_of, opened
 
 
@@ -124,30 +127,51 @@ def test_a_key_that_asks_too_often_is_told_when_to_come_again() -> None:
     assert second.json()["error"]["param"] == "calls_per_minute"
 
 
-def meters_of(**limits: Any) -> tuple[KeyMeters, Principal]:
-    """Return meters and one who asks with such limits."""
-    who = Principal("a", frozenset({"submit"}), "key_1", KeyLimits(**limits))
-    return KeyMeters(lambda: 1.0), who
+def door_of(**limits: Any) -> tuple[Door, Principal]:
+    """Return a door and one who asks with such limits."""
+    clock = VirtualClock()
+    documents = MemoryStore(clock).documents()
+    keyed = Keyed(Keys(documents, clock).terms, KeyBook(documents, clock), clock)
+    terms = KeyTerms(KeyLimits(**limits))
+    who = Principal("a", frozenset({"submit"}), "key_1", terms)
+    return Door(keyed, clock), who
 
 
 def test_calls_of_a_key_are_under_way_only_so_many_at_a_time() -> None:
-    meters, who = meters_of(in_flight=1)
-    leave = meters.enter(who)
-    with pytest.raises(ApiError, match="in_flight"):
-        meters.enter(who)
-    leave()
-    meters.enter(who)
+    async def main() -> None:
+        door, who = door_of(in_flight=1)
+        leave = door.enter(who, lambda: 0)
+        with pytest.raises(ApiError, match="in_flight"):
+            door.enter(who, lambda: 0)
+        leave()
+        door.enter(who, lambda: 0)
+
+    run_virtual(main())
 
 
 def test_tokens_of_a_key_are_counted_and_what_never_fits_is_not_tried_again() -> None:
-    meters, who = meters_of(tokens_per_minute=100)
-    meters.take_tokens(who, 1)
-    with pytest.raises(ApiError) as found:
-        meters.take_tokens(who, 101)
-    assert found.value.headers == {"x-should-retry": "false"}
-    with pytest.raises(ApiError) as found:
-        meters.take_tokens(who, 100)
-    assert "retry-after" in found.value.headers
+    async def main() -> None:
+        door, who = door_of(tokens_per_minute=100)
+        door.enter(who, lambda: 1)
+        with pytest.raises(ApiError) as found:
+            door.enter(who, lambda: 101)
+        assert found.value.headers == {"x-should-retry": "false"}
+        with pytest.raises(ApiError) as found:
+            door.enter(who, lambda: 100)
+        assert "retry-after" in found.value.headers
+
+    run_virtual(main())
+
+
+def test_calls_of_a_key_may_come_at_once_within_a_minutes_limit() -> None:
+    async def main() -> None:
+        door, who = door_of(calls_per_minute=5)
+        for _ in range(5):
+            door.enter(who, lambda: 0)
+        with pytest.raises(ApiError, match="calls_per_minute"):
+            door.enter(who, lambda: 0)
+
+    run_virtual(main())
 
 
 def test_a_key_ends_with_its_time() -> None:

@@ -7,11 +7,14 @@ from typing import Any
 import pytest
 
 import headrace
+from headrace.clock import SystemClock
 from headrace.service.keywatch import Visit
 from headrace.service.principal import LOCAL, Principal
 from headrace.service.stream.course import ALIVE, Asked, Told
+from headrace.service.stream.hub import DELIVERIES_PER_S, ENDS_PER_S, SLICE, Pace
 from headrace.service.stream.listener import MAX_ENDS, MAX_WAITING, Listener, TooSlow
 from headrace.service.stream.views import View
+from headrace.simulation.virtual import run_virtual
 from stream_building import Steps, body, course_of_all, heard, listening
 
 
@@ -94,7 +97,7 @@ def test_a_client_hears_a_snapshot_then_changes_then_the_end() -> None:
     told = asyncio.run(main())
     assert told[0].kind == "snapshot"
     assert {event.kind for event in told[1:]} == {"job"}
-    assert body(told[-1])["status"] == "completed"
+    assert body(told[-1])["state"] == "completed"
     versions = [body(event)["version"] for event in told]
     assert versions == sorted(set(versions))
     assert told[-1].id == f"{body(told[-1])['id']}:{versions[-1]}"
@@ -132,7 +135,7 @@ def test_what_another_process_does_is_heard(tmp_path: Path) -> None:
         async with listening(steps, where) as (home, hub), headrace.open(where) as far:
             job = await home.submit(range(3), "steps")
             async for event in heard(home, hub, job.job.number):
-                status: str = body(event)["status"]
+                status: str = body(event)["state"]
                 if event.kind == "snapshot":
                     await far.store.pause(job.job.number, "operator")
                 elif status == "paused":
@@ -159,7 +162,7 @@ def test_a_tenant_hears_of_its_own_jobs_only() -> None:
             async for told in course:
                 if told is not ALIVE:
                     heard_of.append(body(told)["id"])
-                    if body(told)["status"] == "completed":
+                    if body(told)["state"] == "completed":
                         break
             assert set(heard_of) == {job.id}
             await course.aclose()
@@ -183,3 +186,45 @@ def test_a_service_that_stops_lets_its_listeners_go() -> None:
             return hub.listeners
 
     assert asyncio.run(main()) == 0
+
+
+def test_who_hears_nothing_in_time_is_told_so_and_hears_what_comes_next() -> None:
+    async def main() -> tuple[Any, Any, float]:
+        loop = asyncio.get_running_loop()
+        listener, began_at = Listener(), loop.time()
+        nothing = await listener.take(15.0)
+        waited_s = loop.time() - began_at
+        loop.call_later(3.0, listener.offer, view("a", 2))
+        return nothing, await listener.take(15.0), waited_s
+
+    nothing, news, waited_s = run_virtual(main())
+    assert nothing == []
+    assert [v.event_id for v in news] == ["a:2"]
+    assert waited_s == pytest.approx(15.0)
+
+
+@pytest.mark.parametrize(
+    ("has_ended", "per_s"), [(False, DELIVERIES_PER_S), (True, ENDS_PER_S)]
+)
+def test_many_views_are_spread_over_time_and_ends_come_soon(
+    has_ended: bool, per_s: float
+) -> None:
+    async def main() -> tuple[float, int]:
+        loop, pace, turns = asyncio.get_running_loop(), Pace(SystemClock()), 0
+        began_at, told = loop.time(), view("a", has_ended=has_ended)
+
+        async def others() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0.01)
+
+        other = asyncio.create_task(others())
+        for _ in range(1_000):
+            await pace.told(told)
+        other.cancel()
+        return loop.time() - began_at, turns
+
+    took_s, turns = run_virtual(main())
+    assert took_s == pytest.approx(1_000 / per_s)
+    assert turns >= 1_000 / SLICE

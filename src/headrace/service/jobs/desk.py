@@ -13,6 +13,7 @@ from headrace.policies.budget import Tariff, dearest, tariff_for, tariffs_of
 from headrace.service.core import ROUTE, Service
 from headrace.service.jobs.documenting import EstimateRequest
 from headrace.service.principal import Principal
+from headrace.service.veil import Veil
 
 _PAGE = 200
 _MAX_LOOKED_AT = 20
@@ -42,13 +43,13 @@ async def listed(
     return jobs[:limit]
 
 
-async def tallied(home: Headrace, job: Job) -> Tally:
-    """Return what the outcomes of a job add up to."""
+async def tallied(home: Headrace, job: Job, veil: Veil) -> Tally:
+    """Return what the outcomes of a job add up to, as far as they may be seen."""
     tally = Tally()
     number = 0
     while page := await home.store.outcomes(job.number, number):
         for outcome in page:
-            tally.add(outcome)
+            tally.add(veil.outcome(outcome))
         number = page[-1].number
     return tally
 

@@ -9,11 +9,9 @@ import msgspec
 from fastapi import Header, Query, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
-from headrace.durable import Headrace
 from headrace.errors import ConfigError, DuplicateItem
-from headrace.insight.jobfields import why_fields
 from headrace.jobhandle import JobHandle
-from headrace.jobs import FailurePolicy, Job
+from headrace.jobs import KEY, FailurePolicy, Job
 from headrace.service.auth import Reader, Submitter
 from headrace.service.core import ROUTE, Service
 from headrace.service.errors import ApiError, envelope
@@ -26,7 +24,13 @@ from headrace.service.jobs.documenting import (
     one,
 )
 from headrace.service.jobs.intake import LINES, items_of
-from headrace.service.jobs.views import item_view, job_view, outcome_line
+from headrace.service.jobs.views import (
+    attempt_view,
+    item_view,
+    job_view,
+    outcome_line,
+    why_view,
+)
 from headrace.service.keywatch import KeyGone
 from headrace.service.principal import Principal
 from headrace.service.sifting import SiftingRouter
@@ -61,6 +65,7 @@ async def submit_job(  # noqa: PLR0913  a route: all are named parameters
     service = _service(request)
     _check_route(service, route)
     _check_policy(on_failure)
+    await service.door.expect_money(who)
     key = idempotency_key and f"api:{who.tenant}:{idempotency_key}"
     try:
         handle = await service.home.submit(
@@ -71,6 +76,7 @@ async def submit_job(  # noqa: PLR0913  a route: all are named parameters
             deadline_s=deadline_s,
             on_failure=on_failure,
             tenant=who.tenant,
+            metadata={KEY: who.key_id} if who.key_id else None,
         )
     except DuplicateItem as error:
         raise ApiError(
@@ -138,11 +144,12 @@ async def list_items(
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
 ) -> Response:
     """List the items that have ended, in the order of their ends, without answers."""
-    home = _service(request).home
+    service = _service(request)
+    home, veil = service.home, service.veil_for(who)
     job = (await found(home, who, job_id)).job
     page = await home.store.outcomes(job.number, after, limit)
     counts = msgspec.to_builtins(job.counts)
-    data = [item_view(outcome) for outcome in page]
+    data = [item_view(veil.outcome(outcome)) for outcome in page]
     return _answer({"object": "list", "data": data, "counts": counts})
 
 
@@ -154,14 +161,16 @@ async def list_attempts(
     request: Request, who: Reader, job_id: str, index: int
 ) -> Response:
     """List the failed tries and former outcomes of one item, oldest first."""
-    home = _service(request).home
+    service = _service(request)
+    home, veil = service.home, service.veil_for(who)
     job = (await found(home, who, job_id)).job
     if not 0 <= index < min(job.counts.total, _MOST_SEQ):
         raise ApiError(
             404, f"job {job.id} has no item {index}", code="not_found", param="index"
         )
     tries = await home.store.attempts(job.number, index)
-    return _answer({"object": "list", "data": msgspec.to_builtins(tries)})
+    data = [attempt_view(veil.attempt(each)) for each in tries]
+    return _answer({"object": "list", "data": data})
 
 
 @router.get(
@@ -186,12 +195,12 @@ async def stream_outcomes(
     Each is a line of a batch's output file, with its `number` and `state`. Who comes
     again with the last number as `after` misses nothing and sees nothing twice.
     """
-    home = _service(request).home
-    handle = await found(home, who, job_id)
+    service = _service(request)
+    handle = await found(service.home, who, job_id)
     lines = (
-        _following(_service(request), who, handle, after)
+        _following(service, who, handle, after)
         if follow == "true"
-        else _recorded(home, handle.job, after)
+        else _recorded(service, who, handle.job, after)
     )
     return StreamingResponse(lines, media_type=LINES[0])
 
@@ -199,11 +208,12 @@ async def stream_outcomes(
 @router.get("/{job_id}/why", responses=answers("Where its time went.", {}, 404))
 async def explain_job(request: Request, who: Reader, job_id: str) -> Response:
     """Say where the time of a job went, why items failed, and what holds it back."""
-    home = _service(request).home
+    service = _service(request)
+    home, veil = service.home, service.veil_for(who)
     job = (await found(home, who, job_id)).job
-    tally = await tallied(home, job)
-    troubles = await home.store.troubles(job.number)
-    return _answer({**job_view(job), **why_fields(tally, troubles)})
+    tally = await tallied(home, job, veil)
+    troubles = () if veil.is_on else await home.store.troubles(job.number)
+    return _answer(why_view(job, tally, troubles))
 
 
 @router.post("/{job_id}/cancel", responses=one(404, 409))
@@ -247,22 +257,26 @@ async def _following(
     service: Service, who: Principal, handle: JobHandle, after: int
 ) -> AsyncIterator[bytes]:
     """Give the lines until the job has ended; or an error, if the key is gone before."""
+    veil = service.veil_for(who)
     with service.watch.visiting(who.key_id) as visit:
         try:
             async for outcome in visit.guard(handle.outcomes(after)):
-                yield outcome_line(handle.id, outcome)
+                yield outcome_line(handle.id, veil.outcome(outcome))
         except KeyGone as error:
             told = envelope(401, str(error), "invalid_api_key")
             yield msgspec.json.encode(told) + b"\n"
 
 
-async def _recorded(home: Headrace, job: Job, after: int) -> AsyncIterator[bytes]:
+async def _recorded(
+    service: Service, who: Principal, job: Job, after: int
+) -> AsyncIterator[bytes]:
     """Give the lines of what was recorded when this was asked."""
+    home, veil = service.home, service.veil_for(who)
     while after < job.version:
         page = await home.store.outcomes(job.number, after)
         for outcome in page:
             if outcome.number <= job.version:
-                yield outcome_line(job.id, outcome)
+                yield outcome_line(job.id, veil.outcome(outcome))
         after = page[-1].number if page else job.version
 
 

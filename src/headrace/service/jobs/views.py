@@ -1,11 +1,13 @@
-"""Jobs and their outcomes as clients read them."""
+"""Jobs and their items as clients read them, over HTTP and in live events alike."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from headrace.insight.jobfields import job_fields
-from headrace.jobs import Job
+from headrace.insight.jobfields import job_fields, why_fields
+from headrace.insight.tally import Tally
+from headrace.jobs import AttemptRecord, Job, Trouble
 from headrace.jsonl.output import line_of
 from headrace.model import Outcome
 
@@ -24,6 +26,7 @@ def item_view(outcome: Outcome) -> dict[str, Any]:
     """Return an item that has ended, without its answer."""
     trace, failure = outcome.trace, outcome.failure
     return {
+        "object": "item",
         "number": outcome.number,
         "index": outcome.index,
         "custom_id": outcome.id,
@@ -33,10 +36,30 @@ def item_view(outcome: Outcome) -> dict[str, Any]:
         "message": None if failure is None else failure.message,
         "attempts": trace.attempts,
         "tries": trace.tries,
-        "endpoint": trace.endpoint,
+        "endpoint": trace.endpoint or None,
         "in_flight_s": trace.in_flight_s,
         "cost_usd": None if outcome.cost_usd is None else float(outcome.cost_usd),
     }
+
+
+def attempt_view(record: AttemptRecord) -> dict[str, Any]:
+    """Return a failed try, or an outcome that a retry has made the past."""
+    return {
+        "index": record.seq,
+        "generation": record.generation,
+        "attempt": record.attempt,
+        "code": record.code,
+        "message": record.message,
+        "ended_at": record.ended_at,
+        "status_code": record.status,
+        "endpoint": record.endpoint or None,
+        "in_flight_s": record.in_flight_s,
+    }
+
+
+def why_view(job: Job, tally: Tally, troubles: Sequence[Trouble]) -> dict[str, Any]:
+    """Return where the time of a job went."""
+    return {**job_view(job), **why_fields(tally, troubles)}
 
 
 def outcome_line(job_id: str, outcome: Outcome) -> bytes:

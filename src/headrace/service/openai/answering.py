@@ -24,7 +24,9 @@ from headrace.errors import (
 )
 from headrace.model import Reply
 from headrace.service.errors import ApiError, envelope, error_response
+from headrace.service.keymeter import quota_spent
 from headrace.service.presence import ClientGone, Presence
+from headrace.service.veil import Veil, is_envelope
 
 UPSTREAM_ID = "x-upstream-request-id"
 """The provider's id of the call; `x-request-id` is the service's own."""
@@ -74,7 +76,7 @@ def call_refused(error: CallError) -> Response:
         headers.setdefault("x-should-retry", "false")
     status = _status_of(error)
     body = error.body if status == error.status else None
-    if body is None or not _is_envelope(body):
+    if body is None or not is_envelope(body):
         body = msgspec.json.encode(envelope(status, error.message, str(error.code)))
     headers["content-type"] = "application/json"
     return Response(body, status, headers)
@@ -91,12 +93,10 @@ def as_api_error(error: CallError) -> ApiError:
 
 def rejected(error: Rejected) -> ApiError:
     """Return the refusal of a call that was never sent."""
-    headers = {"x-should-retry": "false"}
-    status = 400
     if isinstance(error, BudgetSpent):
-        status = 429
-    elif isinstance(error, Unserved):
-        status = 404
+        return quota_spent(str(error))
+    headers = {"x-should-retry": "false"}
+    status = 404 if isinstance(error, Unserved) else 400
     return ApiError(status, str(error), code=str(error.code), headers=headers)
 
 
@@ -106,30 +106,20 @@ def _status_of(error: CallError) -> int:
     return next(status for kind, status in _STATUSES if isinstance(error, kind))
 
 
-class _Envelope(msgspec.Struct):
-    error: dict[str, msgspec.Raw]
-
-
-_decode_envelope = msgspec.json.Decoder(_Envelope).decode
-
-
-def _is_envelope(body: bytes) -> bool:
-    try:
-        _decode_envelope(body)
-    except (ValueError, RecursionError):
-        return False
-    return True
-
-
 class StreamedAnswer(Response):
     """A streamed reply, passed on byte for byte.
 
     Owns the reply: the call is closed when the stream ends or its client leaves. If it
     breaks off after its beginning, a last event holds the error in the envelope; the
     official clients raise it.
+
+    Args:
+        reply: with chunks.
+        veil: takes out of an error what the client may not see.
     """
 
-    def __init__(self, reply: Reply) -> None:
+    def __init__(self, reply: Reply, veil: Veil) -> None:
+        self._veil = veil
         assert reply.chunks is not None
         self._chunks = reply.chunks
         self.status_code = reply.status or 200
@@ -148,7 +138,7 @@ class StreamedAnswer(Response):
         try:
             with Presence(receive):
                 await send(start)
-                async with aclosing(_told(self._chunks)) as chunks:
+                async with aclosing(_told(self._chunks, self._veil)) as chunks:
                     async for chunk in chunks:
                         await send(_part(chunk, more=True))
                 await send(_part(b"", more=False))
@@ -158,12 +148,15 @@ class StreamedAnswer(Response):
             await _close(self._chunks)
 
 
-async def _told(chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
+async def _told(
+    chunks: AsyncIterator[bytes], veil: Veil
+) -> AsyncGenerator[bytes, None]:
     """Give the chunks; if they fail, say so in an event of the stream."""
     try:
         async for chunk in chunks:
             yield chunk
     except CallError as error:
+        veil.error(error)
         told = envelope(_status_of(error), error.message, str(error.code))
         yield b"\n\ndata: " + msgspec.json.encode(told) + b"\n\n"
 

@@ -117,6 +117,8 @@ class Batch(msgspec.Struct, frozen=True, omit_defaults=True):
     state: BatchState = BatchState.VALIDATING
     metadata: Mapping[str, str] | None = None
     priority: str = "normal"
+    key_id: str = ""
+    """Of the key that it was asked for with; its limits and budget bind the lines."""
     output_expires_after_s: int | None = None
     retry_of: str | None = None
     """The batch whose failed lines these are."""

@@ -14,6 +14,7 @@ cancelling    cancel the job, wait for its end, write the files ─► cancelled
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 
 import msgspec
@@ -21,7 +22,7 @@ import msgspec
 from headrace.clock import Clock
 from headrace.errors import InputError, JobError, WrongState
 from headrace.jobhandle import Home
-from headrace.jobs import JOB_ENDS, Job, JobState, NewJob
+from headrace.jobs import JOB_ENDS, KEY, Job, JobState, NewJob
 from headrace.jsonl.arriving import lines_of
 from headrace.jsonl.submission import Adding
 from headrace.model import Priority
@@ -31,6 +32,7 @@ from headrace.service.openai.batchbook import BatchBook
 from headrace.service.openai.batchfiles import BatchFiles
 from headrace.service.openai.batchinput import InputCheck, InputLimits
 from headrace.service.openai.batchresults import write_results
+from headrace.service.veil import NO_VEIL, Veil
 
 VALIDATED_AT_ONCE = 2
 _LOOK_S = 0.2
@@ -38,6 +40,10 @@ _LOOK_S = 0.2
 _FIRST_LOOK_S = 0.05
 _LONGEST_LOOK_S = 1.0
 _NOTHING = Results(steps.RequestCounts())
+
+
+def _no_veil() -> Veil:
+    return NO_VEIL
 
 
 class CourseTools(msgspec.Struct, frozen=True):
@@ -50,6 +56,7 @@ class CourseTools(msgspec.Struct, frozen=True):
         clock: time.
         route: who answers the lines.
         limits: how much an input may hold.
+        veil: gives what takes out of error files what a tenant may not see.
     """
 
     home: Home
@@ -58,6 +65,7 @@ class CourseTools(msgspec.Struct, frozen=True):
     clock: Clock
     route: str
     limits: InputLimits = InputLimits()
+    veil: Callable[[], Veil] = _no_veil
 
 
 class Course:
@@ -117,13 +125,14 @@ class Course:
             await self._checked(batch, check)
 
     def _new_job(self, batch: Batch, left_s: float) -> NewJob:
+        key = {KEY: batch.key_id} if batch.key_id else {}
         return NewJob(
             route=self._tools.route,
             name=batch.job_name,
             priority=Priority.parse(batch.priority),
             tenant=batch.tenant,
             deadline_s=left_s,
-            metadata={"batch": batch.id},
+            metadata={"batch": batch.id, **key},
         )
 
     async def _take_in(self, batch: Batch, job: Job) -> InputCheck:
@@ -239,7 +248,9 @@ class Course:
     async def _results(self, batch: Batch, job: Job | None) -> Results:
         if job is None:  # somebody removed it: what it counted last is all there is
             return Results(batch.counts)
-        return await write_results(self._store, self._tools.files, batch, job)
+        # Without keys there are no tenants, and nobody to hide anything from.
+        veil = self._tools.veil() if batch.tenant else NO_VEIL
+        return await write_results(self._store, self._tools.files, batch, job, veil)
 
     async def _ended_job(self, batch: Batch) -> Job | None:
         """Wait until the job has ended; None if it has been removed.

@@ -7,11 +7,10 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 
 from headrace.service.openai.batch import BatchState, window_s
+from headrace.service.openai.filedocs import ExpiresAfter
 from headrace.wire import MAX_PATH_CHARS, check_path
 
 MAX_PAIRS = 16
-MIN_KEPT_S = 3_600
-MAX_KEPT_S = 2_592_000
 ID = r"^[A-Za-z0-9_-]{1,64}$"
 _EXAMPLE: dict[str, Any] = {
     "input_file_id": "file-abcdefghijklmnopqrstuvwx",
@@ -46,15 +45,6 @@ Window = Annotated[str, AfterValidator(_window), WithJsonSchema(_WINDOWS)]
 Path = Annotated[str, AfterValidator(_endpoint), WithJsonSchema(_PATHS)]
 Key = Annotated[str, Field(max_length=64)]
 Value = Annotated[str, Field(max_length=512)]
-
-
-class ExpiresAfter(BaseModel):
-    """How long the files of the results are kept."""
-
-    anchor: Literal["created_at"] = Field(
-        description="Counted from the file's creation."
-    )
-    seconds: int = Field(ge=MIN_KEPT_S, le=MAX_KEPT_S, description="Seconds.")
 
 
 class BatchRequest(BaseModel):

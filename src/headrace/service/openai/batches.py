@@ -59,6 +59,7 @@ Who = Annotated[Principal, Depends(principal)]
 async def create_batch(request: Request, who: Who, body: BatchRequest) -> Response:
     """Begin a batch of the lines of an uploaded file."""
     demand(who, "submit")
+    await _service(request).door.expect_money(who)
     key = request_key(_whose(who), "/batches", await request.body())
     id = await _former(request, key)
     if id is None:
@@ -72,6 +73,7 @@ async def create_batch(request: Request, who: Who, body: BatchRequest) -> Respon
         body.metadata,
         body.priority,
         None if after is None else after.seconds,
+        key_id=who.key_id,
     )
     return _answer(await _batches(request).create(new, who.tenant, id))
 
@@ -118,6 +120,7 @@ async def cancel_batch(request: Request, who: Who, batch_id: str) -> Response:
 async def retry_batch(request: Request, who: Who, batch_id: str) -> Response:
     """Make a new batch of the lines of an ended one that have no answer."""
     demand(who, "submit")
+    await _service(request).door.expect_money(who)
     batches = _batches(request)
     key = request_key(_whose(who), f"/batches/{batch_id}/retry", b"")
     former = await _former(request, key)
@@ -126,7 +129,7 @@ async def retry_batch(request: Request, who: Who, batch_id: str) -> Response:
         if former is not None and await batches.is_known(former):
             return await batches.get(former, tenant)
         new_id = former or await _new_id(request, key)
-        return await batches.retry(id, tenant, new_id)
+        return await batches.retry(id, tenant, new_id, who.key_id)
 
     return await _one(act, batch_id, who)
 

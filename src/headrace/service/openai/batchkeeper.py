@@ -39,6 +39,7 @@ class NewBatch(msgspec.Struct, frozen=True):
     priority: str = "normal"
     output_expires_after_s: int | None = None
     retry_of: str | None = None
+    key_id: str = ""
 
 
 class Batches:
@@ -87,6 +88,7 @@ class Batches:
             priority=new.priority,
             output_expires_after_s=new.output_expires_after_s,
             retry_of=new.retry_of,
+            key_id=new.key_id,
         )
         is_new = await self._book.add(batch, self._hold() if self._is_kept else Hold())
         if not is_new:
@@ -150,7 +152,11 @@ class Batches:
         return await self._book.find(id) is not None
 
     async def retry(
-        self, id: str, tenant: str | None, new_id: str | None = None
+        self,
+        id: str,
+        tenant: str | None,
+        new_id: str | None = None,
+        key_id: str = "",
     ) -> Batch:
         """Make a new batch of the lines of an ended one that have no answer.
 
@@ -158,6 +164,7 @@ class Batches:
             id: of the ended one.
             tenant: who asks; None sees all.
             new_id: of the new one, if it was given out before; None makes one.
+            key_id: of the key that binds the new one.
 
         Raises:
             NotFound: this tenant has none of that id; or its lines are gone.
@@ -174,6 +181,7 @@ class Batches:
             old.priority,
             old.output_expires_after_s,
             retry_of=old.id,
+            key_id=key_id,
         )
         return await self.create(new, old.tenant, new_id)
 

@@ -15,6 +15,7 @@ from headrace.model import Outcome
 from headrace.ports import Jobs
 from headrace.service.openai.batch import Batch, BatchUsage, Results, counts_of
 from headrace.service.openai.batchfiles import BatchFiles, NewFile, file_id_of
+from headrace.service.veil import Veil
 
 _FIRST_PAGE = 16
 _MAX_PAGE = 500
@@ -67,21 +68,21 @@ class _Details:
 
 
 async def write_results(
-    store: Jobs, files: BatchFiles, batch: Batch, job: Job
+    store: Jobs, files: BatchFiles, batch: Batch, job: Job, veil: Veil
 ) -> Results:
     """Write the output and the error file of a batch whose job has ended.
 
-    Each exists only if it has a line.
+    Each exists only if it has a line. The error file holds what a tenant may see.
     """
     counts, details = job.counts, _Details()
     output_id = errors_id = None
     if counts.succeeded:
         output_id = file_id_of(batch.id, "output")
-        good = _lines(store, job, details, ok=True)
+        good = _good_lines(store, job, details)
         await files.put(_file(batch, output_id, "output"), good)
     if counts.ended > counts.succeeded:
         errors_id = file_id_of(batch.id, "errors")
-        bad = _lines(store, job, details, ok=False)
+        bad = _bad_lines(store, job, veil)
         await files.put(_file(batch, errors_id, "errors"), bad)
     usage = BatchUsage(
         job.input_tokens, job.output_tokens, details.cached, details.reasoning
@@ -99,16 +100,20 @@ async def pages_of(store: Jobs, job: int) -> AsyncIterator[list[Outcome]]:
         limit = max(1, min(_MAX_PAGE, _PAGE_BYTES // each))
 
 
-async def _lines(
-    store: Jobs, job: Job, details: _Details, *, ok: bool
-) -> AsyncIterator[bytes]:
+async def _good_lines(store: Jobs, job: Job, details: _Details) -> AsyncIterator[bytes]:
     async for page in pages_of(store, job.number):
-        wanted = [outcome for outcome in page if outcome.ok is ok]
-        if ok:
-            for outcome in wanted:
-                details.add(outcome.value)
-        if wanted:
-            yield b"".join(line_of(job.id, outcome) for outcome in wanted)
+        good = [outcome for outcome in page if outcome.ok]
+        for outcome in good:
+            details.add(outcome.value)
+        if good:
+            yield b"".join(line_of(job.id, outcome) for outcome in good)
+
+
+async def _bad_lines(store: Jobs, job: Job, veil: Veil) -> AsyncIterator[bytes]:
+    async for page in pages_of(store, job.number):
+        bad = [veil.outcome(outcome) for outcome in page if not outcome.ok]
+        if bad:
+            yield b"".join(line_of(job.id, outcome) for outcome in bad)
 
 
 def _size(outcome: Outcome) -> int:

@@ -6,6 +6,17 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, Field
 
+from headrace.service.openai.purposes import MAX_KEPT_S, MIN_KEPT_S, PURPOSES
+
+
+class ExpiresAfter(BaseModel):
+    """How long a file is kept."""
+
+    anchor: Literal["created_at"] = Field(
+        description="Counted from the file's creation."
+    )
+    seconds: int = Field(ge=MIN_KEPT_S, le=MAX_KEPT_S, description="Seconds.")
+
 
 class FileObject(BaseModel):
     """A file."""
@@ -51,14 +62,7 @@ UPLOAD: Final[dict[str, Any]] = {
                         "file": {"type": "string", "format": "binary"},
                         "purpose": {
                             "type": "string",
-                            "enum": [
-                                "assistants",
-                                "batch",
-                                "fine-tune",
-                                "vision",
-                                "user_data",
-                                "evals",
-                            ],
+                            "enum": list(PURPOSES),
                         },
                         "expires_after[anchor]": {
                             "type": "string",
@@ -66,8 +70,8 @@ UPLOAD: Final[dict[str, Any]] = {
                         },
                         "expires_after[seconds]": {
                             "type": "integer",
-                            "minimum": 3_600,
-                            "maximum": 2_592_000,
+                            "minimum": MIN_KEPT_S,
+                            "maximum": MAX_KEPT_S,
                         },
                     },
                 }

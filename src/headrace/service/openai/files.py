@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import Depends, Header, Query, Request, Response
 from fastapi.responses import JSONResponse
@@ -19,14 +19,16 @@ from headrace.service.openai.filecontent import KIND, Asked, content_answer
 from headrace.service.openai.filedocs import UPLOAD, FileDeleted, FileObject, FilePage
 from headrace.service.openai.filestore import FileFacts, FileStore, new_file_id
 from headrace.service.openai.multipart import UploadForm, demanded
+from headrace.service.openai.purposes import (
+    MAX_KEPT_S,
+    MIN_KEPT_S,
+    PURPOSES,
+    check_name,
+    kept_by_default_s,
+)
 from headrace.service.principal import Principal
 from headrace.service.repeats import is_repeat, request_key
 from headrace.service.sifting import SiftingRouter
-
-PURPOSES: Final = ("assistants", "batch", "fine-tune", "vision", "user_data", "evals")
-MIN_KEPT_S, MAX_KEPT_S = 3_600, 2_592_000
-_KEPT_S: Final = {"batch": MAX_KEPT_S}
-"""Seconds for which files are kept unless somebody says otherwise; others: for ever."""
 
 router = SiftingRouter(tags=["files"], route_class=OpenAiRoute)
 Who = Annotated[Principal, Depends(principal)]
@@ -217,11 +219,7 @@ def _purpose(form: UploadForm) -> str:
             code="invalid_value",
             param="purpose",
         )
-    name = form.filename or ""
-    if purpose == "batch" and "." in name and not name.lower().endswith(".jsonl"):
-        raise ApiError(
-            400, "Invalid file format for Batch API. Must be .jsonl", param="file"
-        )
+    check_name(purpose, form.filename or "")
     return purpose
 
 
@@ -230,7 +228,7 @@ def _kept_s(form: UploadForm, purpose: str) -> int | None:
     given = form.fields.get("expires_after[seconds]")
     anchor = form.fields.get("expires_after[anchor]")
     if given is None and anchor is None:
-        return _KEPT_S.get(purpose)
+        return kept_by_default_s(purpose)
     if anchor != "created_at":
         raise ApiError(
             400,

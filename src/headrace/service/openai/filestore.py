@@ -56,9 +56,14 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(FileFacts).decode
 
 
-def new_file_id() -> str:
+def new_id(prefix: str) -> str:
     """Return an id that nobody can guess."""
-    return "file-" + "".join(secrets.choice(_ALPHABET) for _ in range(24))
+    return prefix + "".join(secrets.choice(_ALPHABET) for _ in range(24))
+
+
+def new_file_id() -> str:
+    """Return an id for a file."""
+    return new_id("file-")
 
 
 class FileStore:
@@ -219,23 +224,29 @@ class FileStore:
         return count
 
     @asynccontextmanager
-    async def tidied(self, in_use: InUse) -> AsyncIterator[None]:
+    async def tidied(
+        self, in_use: InUse, also: Callable[[], Awaitable[None]]
+    ) -> AsyncIterator[None]:
         """Forget files in time while the block lasts.
 
         Args:
             in_use: returns the ids of files that somebody still needs.
+            also: what else is to be tidied about once a minute.
         """
-        tidying = asyncio.create_task(self._keep_tidy(in_use))
+        tidying = asyncio.create_task(self._keep_tidy(in_use, also))
         try:
             yield
         finally:
             tidying.cancel()
             await asyncio.gather(tidying, return_exceptions=True)
 
-    async def _keep_tidy(self, in_use: InUse) -> None:
+    async def _keep_tidy(
+        self, in_use: InUse, also: Callable[[], Awaitable[None]]
+    ) -> None:
         while True:
             try:
                 await self._files.tidy()
+                await also()
                 await self.tidy(in_use)
             except StoreError as error:
                 _log.warning("files are tidied later: %s", error)

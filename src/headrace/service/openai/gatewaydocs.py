@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from headrace.service.documenting import Answers, refusals
+from headrace.service.documenting import refusals
 from headrace.service.openai.asking import DEADLINES, PRIORITY
 
 _MODEL = {"type": "string", "description": "Which model is asked."}
@@ -25,28 +25,6 @@ BODIES: Mapping[str, dict[str, Any]] = {
 """An example of each call."""
 
 _REFUSED = (400, 401, 403, 404, 408, 413, 415, 429, "4XX", 502, 503, 504, "5XX")
-
-MODELS: Answers = {
-    200: {
-        "description": "The models, of all endpoints.",
-        "content": {
-            "application/json": {
-                "example": {
-                    "object": "list",
-                    "data": [
-                        {
-                            "id": "m",
-                            "object": "model",
-                            "created": 0,
-                            "owned_by": "openai",
-                        }
-                    ],
-                }
-            }
-        },
-    },
-    **refusals(401, 403, 429, "4XX", 502, 503, 504, "5XX"),
-}
 
 
 def documented(example: dict[str, Any], *, streams: bool) -> dict[str, Any]:

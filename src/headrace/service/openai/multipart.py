@@ -21,19 +21,21 @@ class UploadForm:
 
     Args:
         content_type: of the request.
+        part: the name of the part that is the file.
 
     Raises:
         ApiError: it is no form.
     """
 
-    def __init__(self, content_type: str) -> None:
+    def __init__(self, content_type: str, part: str = "file") -> None:
         kind, options = parse_options_header(content_type)
         boundary = options.get(b"boundary")
         if kind != b"multipart/form-data" or not boundary:
             raise ApiError(
                 415,
-                "The body must be multipart/form-data with the parts 'purpose' and 'file'.",
+                f"The body must be multipart/form-data with a part '{part}'.",
             )
+        self._part = part
         self.fields: dict[str, str] = {}
         self.filename: str | None = None
         """None until the file's part has begun."""
@@ -74,7 +76,7 @@ class UploadForm:
         if not self._is_over:
             raise ApiError(400, "The form breaks off before its end.")
         if self.filename is None:
-            raise _missing("file")
+            raise _missing(self._part)
 
     def _feed(self, chunk: bytes) -> None:
         try:
@@ -102,9 +104,10 @@ class UploadForm:
             return
         _, options = parse_options_header(value)
         self._name = options.get(b"name", b"").decode(errors="replace")
-        if self._name == "file":
+        if self._name == self._part:
             if self.filename is not None:
-                raise ApiError(400, "There are two parts 'file'.", param="file")
+                message = f"There are two parts '{self._part}'."
+                raise ApiError(400, message, param=self._part)
             self._is_file = True
             self.filename = options.get(b"filename", b"upload").decode(errors="replace")
 

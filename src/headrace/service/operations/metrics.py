@@ -13,14 +13,17 @@ from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.exposition import generate_latest
 
 from headrace.changes import Watcher
-from headrace.events import TryFailed
+from headrace.events import CallEnded, TryFailed
 from headrace.jobs import Job
-from headrace.model import Outcome
+from headrace.model import Outcome, Trace, Usage
+from headrace.policies.budget import usd_of
 from headrace.service.operations.gauges import Gauges
 from headrace.service.operations.requests import RequestCounts
 
 MAX_ENDPOINTS = 64
 """Endpoints that are told apart in counters; those that come later are `other`."""
+JOBS, DIRECT = "jobs", "gateway"
+"""Where calls come from, as the label `origin`."""
 _WAITS = ("rate", "slot", "endpoint", "backoff", "joined")
 
 
@@ -36,20 +39,28 @@ class Metrics(Watcher):
             "items", "Items of jobs that ended, by how.", "route", "outcome"
         )
         self._calls = self._counter(
-            "calls", "Calls made for items of jobs that ended.", "route", "endpoint"
+            "calls", "Calls made to providers.", "route", "origin", "endpoint"
         )
         self._failed = self._counter(
             "calls_failed", "Calls that failed, by error code.", "endpoint", "code"
         )
         self._tokens = self._counter(
-            "tokens", "Tokens, as the providers counted them.", "route", "direction"
+            "tokens",
+            "Tokens, as the providers counted them.",
+            *("route", "origin", "direction"),
         )
-        self._cost = self._counter("cost_usd", "US dollars spent on items.", "route")
+        self._cost = self._counter(
+            "cost_usd", "US dollars that calls have cost.", "route", "origin"
+        )
         self._waits = self._counter(
-            "wait_seconds", "Seconds that items waited, by why.", "route", "reason"
+            "wait_seconds",
+            "Seconds that calls waited before they were made, by why.",
+            *("route", "origin", "reason"),
         )
         self._in_flight = self._counter(
-            "in_flight_seconds", "Seconds that calls for items were under way.", "route"
+            "in_flight_seconds",
+            "Seconds that calls were under way.",
+            *("route", "origin"),
         )
         self._endpoints: set[str] = set()
 
@@ -59,23 +70,41 @@ class Metrics(Watcher):
 
     def recorded(self, job: Job, outcomes: Sequence[Outcome]) -> None:
         """Count outcomes: a group at once, for they are many."""
-        route = job.route
         for state, count in Tally(o.state.value for o in outcomes).items():
-            self._items.labels(route, state).inc(count)
+            self._items.labels(job.route, state).inc(count)
+        self._count(
+            job.route,
+            JOBS,
+            [outcome.trace for outcome in outcomes],
+            [o.usage for o in outcomes if o.usage is not None and not o.trace.cached],
+        )
+
+    def called(self, event: CallEnded) -> None:
+        """Count a call that no job holds."""
+        is_paid = event.usage is not None and not event.trace.cached
+        used = [event.usage] if event.usage is not None and is_paid else []
+        self._count(event.route, DIRECT, [event.trace], used)
+
+    def _count(
+        self, route: str, origin: str, traces: Sequence[Trace], used: Sequence[Usage]
+    ) -> None:
+        """Count what was asked of the providers, and what it took."""
         calls: Tally[str] = Tally()
-        for outcome in outcomes:
-            calls[outcome.trace.endpoint] += outcome.trace.tries
+        for trace in traces:
+            calls[trace.endpoint] += trace.tries
         for endpoint, count in calls.items():
             if endpoint:
-                self._calls.labels(route, self._bounded(endpoint)).inc(count)
-        used = [o.usage for o in outcomes if o.usage is not None]
-        self._tokens.labels(route, "input").inc(sum(u.input_tokens for u in used))
-        self._tokens.labels(route, "output").inc(sum(u.output_tokens for u in used))
-        self._cost.labels(route).inc(float(sum(o.cost_usd or 0 for o in outcomes)))
+                self._calls.labels(route, origin, self._bounded(endpoint)).inc(count)
+        tokens = self._tokens.labels
+        tokens(route, origin, "input").inc(sum(u.input_tokens for u in used))
+        tokens(route, origin, "output").inc(sum(u.output_tokens for u in used))
+        nano = sum(max(0, trace.cost_nano) for trace in traces)
+        self._cost.labels(route, origin).inc(float(usd_of(nano)))
         for reason in _WAITS:
-            spent_s = sum(getattr(o.trace, f"{reason}_s") for o in outcomes)
-            self._waits.labels(route, reason).inc(spent_s)
-        self._in_flight.labels(route).inc(sum(o.trace.in_flight_s for o in outcomes))
+            spent_s = sum(getattr(trace, f"{reason}_s") for trace in traces)
+            self._waits.labels(route, origin, reason).inc(spent_s)
+        under_way_s = sum(trace.in_flight_s for trace in traces)
+        self._in_flight.labels(route, origin).inc(under_way_s)
 
     def tried(self, event: TryFailed) -> None:
         """Count a call that failed."""

@@ -6,8 +6,8 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from headrace.clock import Clock
+from headrace.service.errors import METHODS
 
-_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _BUCKETS = (0.005, 0.025, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 600.0)
 """Seconds; calls of models take from a tenth of a second to minutes."""
 _NONE = "none"
@@ -45,7 +45,7 @@ class RequestCounts:
             took_s: until it began; None = it was not.
         """
         path = str(getattr(scope.get("route"), "path", _NONE))
-        method = scope["method"] if scope["method"] in _METHODS else "other"
+        method = scope["method"] if scope["method"] in METHODS else "other"
         self._answered.labels(path, method, str(status)).inc()
         if took_s is not None:
             self._begun_s.labels(path).observe(took_s)

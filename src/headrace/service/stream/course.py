@@ -20,6 +20,7 @@ from headrace.service.stream.views import (
     view_of_batch,
     view_of_job,
 )
+from headrace.service.veil import NO_VEIL, Veil
 
 HEARTBEAT_S = 15.0
 """A client hears something at least so often."""
@@ -51,10 +52,12 @@ class Asked(msgspec.Struct, frozen=True):
     Args:
         last_id: of the last event it has seen; "" for none.
         items: also how each item ended.
+        veil: takes out of them what the client may not see.
     """
 
     last_id: str = ""
     items: bool = False
+    veil: Veil = NO_VEIL
 
     def after(self, id: str) -> int:
         """Return the version of `id` that the client has seen last; 0 for none."""
@@ -176,6 +179,7 @@ class _Items:
         self._store = store
         self._id = first.id
         self._wanted = asked.items
+        self._veil = asked.veil
         self._number = asked.after(first.id)
         self.start = f"{first.id}:{self._number}" if asked.items else first.event_id
         """The place from which nothing was told yet."""
@@ -195,6 +199,7 @@ class _Items:
                 if outcome.number > view.version:
                     return
                 self._number = outcome.number
-                yield Told("item", f"{self._id}:{self._number}", item_body(outcome))
+                body = item_body(self._veil.outcome(outcome))
+                yield Told("item", f"{self._id}:{self._number}", body)
             if len(page) < _PAGE:
                 return

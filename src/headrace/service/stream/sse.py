@@ -35,8 +35,8 @@ RETRY_MS = 2_000
 """After so long a client whose stream was cut comes again."""
 _EXAMPLE = (
     'retry: 2000\n\nevent: snapshot\nid: job_1:7\ndata: {"id":"job_1","version":7,'
-    '"status":"in_progress"}\n\nevent: job\nid: job_1:9\ndata: {"id":"job_1",'
-    '"version":9,"status":"completed"}\n\n'
+    '"state":"in_progress"}\n\nevent: job\nid: job_1:9\ndata: {"id":"job_1",'
+    '"version":9,"state":"completed"}\n\n'
 )
 _STREAM: dict[str, Any] = {
     "description": "Events: a `snapshot`, then changes; comments as signs of life.",
@@ -75,8 +75,10 @@ async def job_events(
 ) -> Response:
     """Tell how a job stands, then its changes, until it has ended."""
     demand(who, "read")
-    look = await job_look(_service(request), who, job_id)
-    return await _one(request, who, look, Asked(last_id, items))
+    service = _service(request)
+    look = await job_look(service, who, job_id)
+    asked = Asked(last_id, items, service.veil_for(who))
+    return await _one(request, who, look, asked)
 
 
 @openai.get(

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 
 from headrace.jobs import JOB_ENDS, Job
 from headrace.model import Outcome
+from headrace.service.jobs.views import item_view, job_view
 from headrace.service.openai.batch import Batch
 from headrace.service.openai.batchviews import batch_view
 
-_encode = msgspec.json.Encoder(decimal_format="number").encode
+_encode = msgspec.json.Encoder().encode
 
 
 class View(msgspec.Struct, frozen=True):
@@ -41,38 +40,13 @@ class View(msgspec.Struct, frozen=True):
         return f"{self.id}:{self.version}"
 
 
-def job_body(job: Job) -> dict[str, Any]:
-    """Return what is told of a job."""
-    counts = msgspec.structs.asdict(job.counts)
-    return {
-        "id": job.id,
-        "object": "job",
-        "name": job.name,
-        "route": job.route,
-        "status": job.state.value,
-        "version": job.version,
-        "priority": job.priority.name.lower(),
-        "counts": counts,
-        "ended": job.counts.ended,
-        "input_tokens": job.input_tokens,
-        "output_tokens": job.output_tokens,
-        "cost_usd": job.cost_usd,
-        "pause_reason": job.pause_reason or None,
-        "error": job.error or None,
-        "created_at": int(job.created_at),
-        "started_at": _seconds(job.started_at),
-        "ended_at": _seconds(job.ended_at),
-        "deadline_at": _seconds(job.deadline_at),
-    }
-
-
 def view_of_job(job: Job) -> View:
     """Return a job as it stands."""
     return View(
         "job",
         job.id,
         job.version,
-        _encode(job_body(job)),
+        _encode(job_view(job)),
         job.state in JOB_ENDS,
         job.tenant,
         job.id,
@@ -100,20 +74,4 @@ def view_of_batch(batch: Batch, version: int, job: Job | None) -> View:
 
 def item_body(outcome: Outcome) -> bytes:
     """Return the JSON of how an item ended; what it was answered is read elsewhere."""
-    failure = outcome.failure
-    return _encode(
-        {
-            "object": "item",
-            "custom_id": outcome.id,
-            "index": outcome.index,
-            "status": outcome.state.value,
-            "number": outcome.number,
-            "attempts": outcome.attempts,
-            "code": None if failure is None else failure.code,
-            "message": None if failure is None else failure.message,
-        }
-    )
-
-
-def _seconds(at: float | None) -> int | None:
-    return None if at is None else int(at)
+    return _encode(item_view(outcome))

@@ -70,7 +70,7 @@ async def job_socket(
         service: Service, who: Principal, visit: Visit
     ) -> AsyncGenerator[Told, None]:
         look = await job_look(service, who, job_id)
-        asked = Asked(last_event_id, items)
+        asked = Asked(last_event_id, items, service.veil_for(who))
         return course_of_one(service.hub, service.home.store, look, asked, visit)
 
     await _serve(socket, course)
