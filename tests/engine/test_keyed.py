@@ -9,7 +9,7 @@ from decimal import Decimal
 import pytest
 
 from headrace.engine.crew import Crew
-from headrace.engine.keyed import Keyed
+from headrace.engine.keyed import Keyed, Portions
 from headrace.engine.keymeters import Full
 from headrace.engine.keypurses import KeyPurses
 from headrace.errors import BudgetSpent, LimitExceeded
@@ -153,9 +153,16 @@ def test_no_more_items_are_leased_than_their_key_lets_start() -> None:
         some = await keyed.portions(flows, lambda: Counter({KEY: 3}))
         none = await keyed.portions(flows, lambda: Counter({KEY: 10}))
         assert [f.job for f in none.flows] == [3, 4]
-        return some.cut([(1, 5), (2, 50), (3, 50), (4, 50)])
+        return some.cut([(1, 20), (2, 50), (3, 50), (4, 50)])
 
-    assert run_virtual(main()) == [(1, 5), (2, 2), (3, 50), (4, 50)]
+    assert run_virtual(main()) == [(1, 2), (2, 5), (3, 50), (4, 50)]
+
+
+def test_the_jobs_of_a_key_take_turns() -> None:
+    flows = [flow(job, KEY) for job in (1, 2, 3)]
+    wants = [(1, 10), (2, 10), (3, 10)]
+    firsts = [Portions(flows, {KEY: 1}, turn).cut(wants) for turn in range(3)]
+    assert firsts == [[(1, 1)], [(2, 1)], [(3, 1)]]
 
 
 # ---- budgets

@@ -36,21 +36,36 @@ class Portions(msgspec.Struct):
     """Those of which any may."""
     room: dict[str, int]
     """By key."""
+    turn: int = 0
+    """Grows by one each time, so that remainders go round."""
 
     def cut(self, wants: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-        """Return how many items to lease of each job, no more than its key may have."""
+        """Return how many items to lease of each job, no more than its key may have.
+
+        The jobs of one key share its room in the proportion in which they want some.
+        """
         if not self.room:
             return list(wants)
         keys = {flow.job: flow.key for flow in self.flows}
-        found = []
-        for job, count in wants:
-            key = keys[job]
-            if key in self.room:
-                count = min(count, self.room[key])
-                self.room[key] -= count
-            if count:
-                found.append((job, count))
-        return found
+        counts = dict(wants)
+        for key, room in self.room.items():
+            mine = [(job, count) for job, count in wants if keys[job] == key]
+            counts.update(self._shared(mine, room))
+        return [(job, counts[job]) for job, _ in wants if counts[job]]
+
+    def _shared(
+        self, wants: Sequence[tuple[int, int]], room: int
+    ) -> list[tuple[int, int]]:
+        total = sum(count for _, count in wants)
+        if total <= room:
+            return list(wants)
+        shares = [(job, count * room // total) for job, count in wants]
+        left = room - sum(share for _, share in shares)
+        start = self.turn % len(shares)
+        return [
+            (job, share + ((place - start) % len(shares) < left))
+            for place, (job, share) in enumerate(shares)
+        ]
 
 
 class Keyed:
@@ -67,6 +82,7 @@ class Keyed:
         self.purses = KeyPurses(ledger, clock)
         self._find = find
         self._ledger = ledger
+        self._turn = 0
         self._limits: dict[str, KeyLimits] = {}
         self._budgets: dict[str, KeyBudget] = {}
 
@@ -95,7 +111,9 @@ class Keyed:
         room = {
             key: self.meters.room(key, self._limits[key], count[key]) for key in limited
         }
-        return Portions([f for f in flows if room.get(f.key, 1) > 0], room)
+        self._turn += 1
+        may = [flow for flow in flows if room.get(flow.key, 1) > 0]
+        return Portions(may, room, self._turn)
 
     def limiting(self, crew: Crew) -> Layer:
         """Return the layer around an item that waits for the limits of its key."""

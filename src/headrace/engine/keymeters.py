@@ -136,8 +136,8 @@ class KeyMeters:
         """
         meter, now = self._meter(key, limits), self._clock.monotonic()
         if (full := meter.try_now(now, tokens)) is not None:
-            if meter.items or meter.waiting:
-                meter.way_until = now + min(full.wait_s, 60.0) + _WAY_S
+            if full.wait_s < math.inf and (meter.items or meter.waiting):
+                meter.way_until = now + full.wait_s + _WAY_S
             return full
         meter.way_until = now
 

@@ -13,6 +13,7 @@ and not used, and several processes share a budget without going beyond it.
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 from typing import Protocol
 
 import msgspec
@@ -20,7 +21,7 @@ import msgspec
 from headrace.clock import Clock
 from headrace.errors import BudgetSpent, StoreError
 from headrace.policies.budget import BUDGET, Amount, Purse, nano_of, why_spent
-from headrace.policies.window import span_of
+from headrace.policies.window import next_span_at, span_of
 from headrace.terms import KeyBudget
 
 OF_KEY = f"{BUDGET} of key"
@@ -138,7 +139,8 @@ class KeyPurses:
                 continue
             if not account.purse.can_hold(need):
                 account.short = nano
-                raise BudgetSpent(_why(key, account, budget, need))
+                now = self._clock.utc()
+                raise BudgetSpent(_why(key, account, budget, need, now))
             account.freed.clear()
             await account.freed.wait()
 
@@ -222,8 +224,18 @@ class KeyPurses:
             return got >= wanted
 
 
-def _why(key: str, account: _Account, budget: KeyBudget, need: Amount) -> str:
+def _why(
+    key: str, account: _Account, budget: KeyBudget, need: Amount, now: float
+) -> str:
     spent = Amount(account.booked - max(0, account.free))
     words = why_spent(Purse(nano_of(budget.usd), None, spent), need)
     span = "" if budget.window == "total" else f" in {account.span}"
-    return f"{OF_KEY} {key}{span}: {words}"
+    return f"{OF_KEY} {key}{span}: {words}{_anew(budget, now)}"
+
+
+def _anew(budget: KeyBudget, now: float) -> str:
+    """Return when a budget begins anew, for people; "" = never."""
+    at = next_span_at(budget.window, now)
+    if at is None:
+        return ""
+    return f"; it begins anew on {datetime.fromtimestamp(at, UTC):%Y-%m-%d} (UTC)"

@@ -103,17 +103,24 @@ class KeyBook:
             await self._documents.replace(document, body)
 
     async def await_money(self, key: str, job: int, nano: int) -> None:
-        """Note that a job waits for money; once is enough."""
-        body = _encode(Waiting(key, job, nano))
-        await self._documents.insert(WAITS, f"{key}/{job}", body)
+        """Note that a job waits for money, until `forget`."""
+        id, body = f"{key}/{job}", _encode(Waiting(key, job, nano))
+        if await self._documents.insert(WAITS, id, body) is None:
+            known = await self._documents.document(WAITS, id)
+            if known is not None and known.body != body:
+                await self._documents.replace(known, body)
 
-    async def waiting(self) -> list[Waiting]:
-        """Return jobs that wait for money, the first first."""
-        found = await self._documents.documents(WAITS, oldest_first=True)
-        return [_waiting(document.body) for document in found]
+    async def waiting(self, after: int | None = None) -> list[tuple[int, Waiting]]:
+        """Return a page of the jobs that wait or have waited for money, the first first.
+
+        Args:
+            after: the number that came with the last one of the page before.
+        """
+        found = await self._documents.documents(WAITS, after=after, oldest_first=True)
+        return [(document.number, _waiting(document.body)) for document in found]
 
     async def forget(self, waiting: Waiting) -> None:
-        """A job waits no more; idempotent."""
+        """A job has ended; idempotent."""
         await self._documents.delete(WAITS, f"{waiting.key}/{waiting.job}")
 
 

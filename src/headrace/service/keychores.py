@@ -39,6 +39,7 @@ class KeyChores:
         self._clock = clock
         self._noted: dict[str, float] = {}
         self._used: dict[str, float] = {}
+        self._after: int | None = None
 
     def note_use(self, key_id: str) -> None:
         """A request came with this key; written later."""
@@ -66,8 +67,7 @@ class KeyChores:
             try:
                 await self._keyed.purses.tidy()
                 await self._write_uses()
-                for waiting in await self._book.waiting():
-                    await self._look_at(waiting)
+                await self._look_around()
             except StoreError as error:
                 _log.warning("keys are not looked after for a while: %s", error)
 
@@ -80,6 +80,13 @@ class KeyChores:
                 self._noted[key_id] = at
                 await self._book.note_use(key_id, at)
 
+    async def _look_around(self) -> None:
+        """Look at the next page of jobs that wait for money, then again at the first."""
+        page = await self._book.waiting(self._after)
+        for _, waiting in page:
+            await self._look_at(waiting)
+        self._after = page[-1][0] if page else None
+
     async def _look_at(self, waiting: Waiting) -> None:
         """Let a job go on if its key may pay for its next call."""
         job = await self._home.store.job(waiting.job)
@@ -88,7 +95,7 @@ class KeyChores:
             return
         is_ours = job.pause_reason.startswith(OF_KEY)
         if job.state is not JobState.PAUSED or not is_ours:
-            return  # it is about to be paused, or goes on; its end will tell
+            return  # it goes on, and may have to wait again
         terms = await self._keys.terms(waiting.key)
         if terms is not None and terms.budget is not None:
             left = await self._keyed.purses.left(waiting.key, terms.budget)
@@ -98,5 +105,4 @@ class KeyChores:
         with suppress(WrongState):
             job = await self._home.store.resume(job.number)
             self._home.changes.tell_moved(job.id, job)
-        await self._book.forget(waiting)
-        self._home.look()
+            self._home.look()

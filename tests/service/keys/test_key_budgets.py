@@ -135,9 +135,28 @@ def test_a_job_waits_for_the_money_of_its_key_and_goes_on_by_itself(
             await place.service.keys.change(place.key.id, {"budget_usd": Decimal(500)})
             ended = await until(place, id, "completed")
             assert ended["counts"]["succeeded"] == 20
-            assert await place.service.keybook.waiting() == []
+            while await place.service.keybook.waiting():  # noqa: ASYNC110  nobody tells
+                await asyncio.sleep(0.1)
 
     run(main)
+
+
+def test_a_streamed_answer_is_paid_for_by_what_it_says_of_its_tokens(
+    tmp_path: Path,
+) -> None:
+    async def streams(request: Asked) -> None:
+        await request.stream(b"data: {}\n\n", b"data: %b\n\n" % REPLY)
+        await request.end()
+
+    async def main(url: str) -> int:
+        async with placed(url, tmp_path, budget=usd(100)) as place:
+            asked = {**BODY, "stream": True}
+            answer = await place.client.post("/v1/chat/completions", json=asked)
+            assert answer.status_code == 200
+        async with opened(base_url=(url,), store=str(tmp_path / "h.db")) as service:
+            return (await service.keybook.use(place.key.id)).nano
+
+    assert run(main, streams) == 10 * 10**9
 
 
 def test_the_items_of_a_batch_run_within_the_limits_of_its_key(tmp_path: Path) -> None:

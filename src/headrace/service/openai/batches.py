@@ -59,10 +59,10 @@ Who = Annotated[Principal, Depends(principal)]
 async def create_batch(request: Request, who: Who, body: BatchRequest) -> Response:
     """Begin a batch of the lines of an uploaded file."""
     demand(who, "submit")
-    await _service(request).door.expect_money(who)
     key = request_key(_whose(who), "/batches", await request.body())
     id = await _former(request, key)
     if id is None:
+        await _service(request).door.expect_money(who)
         await _expect_input(request, who, body.input_file_id)
         id = await _new_id(request, key)
     after = body.output_expires_after
@@ -120,10 +120,11 @@ async def cancel_batch(request: Request, who: Who, batch_id: str) -> Response:
 async def retry_batch(request: Request, who: Who, batch_id: str) -> Response:
     """Make a new batch of the lines of an ended one that have no answer."""
     demand(who, "submit")
-    await _service(request).door.expect_money(who)
     batches = _batches(request)
     key = request_key(_whose(who), f"/batches/{batch_id}/retry", b"")
     former = await _former(request, key)
+    if former is None:
+        await _service(request).door.expect_money(who)
 
     async def act(id: str, tenant: str | None) -> Batch:
         if former is not None and await batches.is_known(former):
