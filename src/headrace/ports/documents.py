@@ -50,7 +50,8 @@ class Documents(Protocol):
         """Change a document that nobody has changed since `old` was read.
 
         Returns:
-            The new version; None, and nothing changed, if it was changed or deleted.
+            The new version; None, and nothing changed, if it was changed or deleted,
+            though another one may bear its id by now.
         """
         ...
 

@@ -36,7 +36,7 @@ class MemoryDocuments:
         self, old: Document, body: bytes, expires_at: float | None = None
     ) -> Document | None:
         kept = self._kept.get((old.kind, old.id))
-        if kept is None or kept.version != old.version:
+        if kept is None or (kept.number, kept.version) != (old.number, old.version):
             return None
         made = replace(kept, version=kept.version + 1, body=body, expires_at=expires_at)
         self._kept[old.kind, old.id] = made

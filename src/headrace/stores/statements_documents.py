@@ -60,10 +60,16 @@ def one(_: Flavour) -> Executable:
 
 @Statement
 def replace(_: Flavour) -> Executable:
-    """Change a document of a certain version; no row comes back if it is another's."""
+    """Change a document of a certain version; no row comes back if it is another's.
+
+    The number tells it from one of the same id that was made after it was deleted.
+    """
     return (
         update(documents)
-        .where(_IS_IT, _c.version == bindparam("of_version", type_=BigInteger))
+        .where(
+            _c.number == bindparam("of_number", type_=BigInteger),
+            _c.version == bindparam("of_version", type_=BigInteger),
+        )
         .values(
             body=bindparam("new_body", type_=_c.body.type),
             expires_at=bindparam("new_expiry", type_=Double),

@@ -40,8 +40,7 @@ def replace(
 ) -> Steps[Document | None]:
     """Change a document that has not changed since; None if it has."""
     given = {
-        "kind": text(old.kind),
-        "id": text(old.id),
+        "of_number": old.number,
         "of_version": old.version,
         "new_body": body,
         "new_expiry": expires_at,

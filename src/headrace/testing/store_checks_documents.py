@@ -56,6 +56,8 @@ async def a_deleted_document_is_gone_and_its_id_free(world: World) -> None:
     again = await kept.insert("batch", "x", b"3")
     assert again is not None
     assert again.number > first.number
+    assert await kept.replace(first, b"4") is None
+    assert await kept.document("batch", "x") == again
 
 
 async def pages_are_newest_first_and_meet_without_a_gap(world: World) -> None:
