@@ -175,9 +175,9 @@ class KeyMeters:
             self._serve(meter)
 
         now = self._clock.monotonic()
-        if not meter.waiting and meter.way_until <= now:
-            if meter.try_paced(now, tokens) is None:
-                return leave
+        is_first = not meter.waiting and meter.way_until <= now
+        if is_first and meter.try_paced(now, tokens) is None:
+            return leave
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         meter.waiting.append((turn, tokens))
         self._serve(meter)
