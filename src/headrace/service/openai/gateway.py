@@ -23,7 +23,13 @@ from headrace.service.openai.answering import (
     whole_answer,
 )
 from headrace.service.openai.asking import asked_of, deadline_of, priority_of
-from headrace.service.openai.gatewaydocs import BODIES, documented
+from headrace.service.openai.gatewaydocs import (
+    CHAT,
+    COMPLETIONS,
+    EMBEDDINGS,
+    RESPONSES,
+    documented,
+)
 from headrace.service.presence import ClientGone, Presence
 from headrace.service.principal import Principal
 from headrace.service.sifting import SiftingRouter
@@ -39,25 +45,25 @@ router = SiftingRouter(tags=["gateway"], route_class=DirectRoute)
 Who = Annotated[Principal, Depends(principal)]
 
 
-@router.post("/chat/completions", **documented(BODIES["chat"], streams=True))
+@router.post("/chat/completions", **documented(CHAT))
 async def create_chat_completion(request: Request, who: Who) -> Response:
     """Answer a chat, whole or, with `stream`, as server-sent events."""
     return await _answer(request, who, "/v1/chat/completions")
 
 
-@router.post("/completions", **documented(BODIES["completions"], streams=True))
+@router.post("/completions", **documented(COMPLETIONS))
 async def create_completion(request: Request, who: Who) -> Response:
     """Go on with a text, whole or, with `stream`, as server-sent events."""
     return await _answer(request, who, "/v1/completions")
 
 
-@router.post("/embeddings", **documented(BODIES["embeddings"], streams=False))
+@router.post("/embeddings", **documented(EMBEDDINGS))
 async def create_embedding(request: Request, who: Who) -> Response:
     """Return the vectors of texts."""
     return await _answer(request, who, "/v1/embeddings")
 
 
-@router.post("/responses", **documented(BODIES["responses"], streams=True))
+@router.post("/responses", **documented(RESPONSES))
 async def create_response(request: Request, who: Who) -> Response:
     """Answer by the Responses API, whole or, with `stream`, as server-sent events."""
     return await _answer(request, who, "/v1/responses")
