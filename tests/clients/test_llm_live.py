@@ -20,9 +20,8 @@ MODELS = """
 """
 
 
-@pytest.mark.parametrize("flags", [(), ("--no-stream",)], ids=["streamed", "whole"])
-def test_llm_asks_a_model_of_the_service(
-    place: Any, tmp_path: Path, flags: tuple[str, ...]
+def test_llm_asks_a_model_of_the_service_streamed_and_whole(
+    place: Any, tmp_path: Path
 ) -> None:
     llm = str(clients_python().with_name("llm"))
     environment = place.environment | {"LLM_USER_PATH": str(tmp_path)}
@@ -30,10 +29,11 @@ def test_llm_asks_a_model_of_the_service(
     (tmp_path / "extra-openai-models.yaml").write_text(models)
     (tmp_path / "keys.json").write_text(json.dumps({"headrace": place.key}))
 
-    asked = [llm, "-m", "river", "Name a river.", *flags]
-    said = succeeded(asked, folder=tmp_path, environment=environment).strip()
-    assert said
-    logged = [llm, "logs", "--json", "-n", "1"]
-    kept = json.loads(succeeded(logged, folder=tmp_path, environment=environment))
-    assert kept[0]["response"] == said
-    assert kept[0]["output_tokens"] > 0
+    def said(*words: str) -> str:
+        return succeeded([llm, *words], folder=tmp_path, environment=environment)
+
+    streamed = said("-m", "river", "Name a river.").strip()
+    whole = said("-m", "river", "Name a river.", "--no-stream").strip()
+    logged = json.loads(said("logs", "--json"))
+    assert {each["response"] for each in logged} == {streamed, whole}
+    assert all(each["output_tokens"] > 0 for each in logged)

@@ -77,6 +77,8 @@ def documents() -> Iterator[object]:
         marks = [pytest.mark.live, pytest.mark.slow]
         if any(POSTGRES in block.text for block in blocks(path)):
             marks.append(pytest.mark.postgres)
+        if any(block.needs_clients for block in blocks(path)):
+            marks.append(pytest.mark.timeout(150))  # they take long to start
         name = str(path.relative_to(ROOT))
         yield pytest.param(path, id=name, marks=marks)
 

@@ -28,8 +28,10 @@ def start_lines(
     """
     # Not "key: …", which the log would take for a secret, and mask.
     key = "and a key of `headrace keys`" if needs_key else "and any api_key"
+    is_memory = settings.store == ":memory:"
     yield f"calls go to {', '.join(endpoint.base_url for endpoint in endpoints)}"
-    yield f"jobs are kept in {settings.store}"
+    kept = "memory, as long as it runs" if is_memory else settings.store
+    yield f"jobs are kept in {kept}"
     if queued:
         yield f"{_items(queued)} of former jobs wait, and go on now"
     if not needs_key:

@@ -94,6 +94,8 @@ async def _http_error(request: Request, error: Exception) -> Response:
     if isinstance(error.__cause__, ApiError):  # raised while the body was read
         return error_response(error.__cause__)
     status = error.status_code
+    if error.detail == _UNREADABLE:
+        return error_response(ApiError(400, _NO_JSON, code="invalid_json"))
     asked = f"{request.method} {request.url.path[:200]}"
     words = {404: f"there is no {asked}", 405: f"not allowed: {asked}"}
     told = str(error.detail)
@@ -121,16 +123,41 @@ def _allowed(scope: Scope) -> list[str]:
     ]
 
 
-async def _invalid(_: Request, error: Exception) -> Response:
+async def _invalid(request: Request, error: Exception) -> Response:
     """Answer for what does not have the form that the API demands: name the field."""
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
+    if (refusal := body_refusal(request, first)) is not None:
+        return error_response(refusal)
     kind, *path = first["loc"] or ("body",)
-    if first["type"] == "json_invalid":
-        return error_response(ApiError(400, _NO_JSON, code="invalid_json"))
     param = ".".join(str(part) for part in path) or None
     message = f"{kind} {param or ''}: {first['msg']}".replace(" :", ":")
     return error_response(ApiError(422, message, code="invalid_value", param=param))
+
+
+def body_refusal(request: Request, first: Mapping[str, Any]) -> ApiError | None:
+    """Return the refusal of a body that is no JSON at all; None if it is some.
+
+    Args:
+        request: whose body it is.
+        first: what the framework has found wrong first.
+    """
+    media = request.headers.get("content-type", "")
+    if first["type"] == "json_invalid":
+        return ApiError(400, _NO_JSON, code="invalid_json")
+    if tuple(first["loc"]) == ("body",) and not is_json(media):
+        return ApiError(
+            415,
+            f"content-type: given {media[:80]!r}, allowed application/json",
+            code="unsupported_media_type",
+        )
+    return None
+
+
+def is_json(content_type: str) -> bool:
+    """Does this header of a request say that its body is JSON?"""
+    media = content_type.partition(";")[0].strip().lower()
+    return media == "application/json" or media.endswith("+json")
 
 
 async def _not_found(_: Request, error: Exception) -> Response:
@@ -188,6 +215,8 @@ def stopping() -> ApiError:
 _NO_JSON = "the body is not valid JSON"
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 """What a path may answer, in the order in which `allow` names them."""
+_UNREADABLE = "There was an error parsing the body"
+"""FastAPI's words for JSON that is too deep, has too large a number, or is no text."""
 _FRAMEWORKS = ("Not Found", "Method Not Allowed")
 _CODES = {404: "unknown_url", 405: "method_not_allowed", 413: "body_too_large"}
 
@@ -202,3 +231,11 @@ HANDLERS: Mapping[type[Exception], Handler] = {
     Exception: _fault,
 }
 """How each error is answered: always in the envelope."""
+
+
+async def answer_of(request: Request, error: Exception) -> Response | None:
+    """Return the answer that tells of an error; None for a fault of our own."""
+    for kind in type(error).__mro__:
+        if kind is not Exception and kind in HANDLERS:
+            return await HANDLERS[kind](request, error)
+    return None

@@ -86,7 +86,9 @@ class RequestIds:
 
 
 class BodyLimits:
-    """Refuses bodies that are too long (413) or too slow (408).
+    """Refuses bodies that are too long (413), too slow (408) or packed (415).
+
+    A packed body may grow a thousandfold; no client packs what it sends by itself.
 
     Args:
         app: what comes next.
@@ -107,6 +109,10 @@ class BodyLimits:
         most = settings.max_file_bytes if is_upload else settings.max_body_bytes
         if most is not None and _stated(scope) > most:
             await error_response(_too_large(most))(scope, receive, send)
+            return
+        packed = _header(scope, b"content-encoding")
+        if packed not in (b"", b"identity"):
+            await error_response(_packed(packed))(scope, receive, send)
             return
         body = _Body(receive, most, settings.client_timeout, each=is_upload)
         await self._app(scope, body.receive, send)
@@ -164,10 +170,25 @@ class _Body:
 
 def _stated(scope: Scope) -> int:
     """Return the length that the request states; 0 if it states none."""
+    value = _header(scope, b"content-length")
+    return int(value) if value.isdigit() else 0
+
+
+def _header(scope: Scope, wanted: bytes) -> bytes:
+    """Return a header of the request; empty if it has none of that name."""
     for name, value in scope["headers"]:
-        if name == b"content-length":
-            return int(value) if value.isdigit() else 0
-    return 0
+        if name == wanted:
+            return bytes(value)
+    return b""
+
+
+def _packed(encoding: bytes) -> ApiError:
+    return ApiError(
+        415,
+        f"content-encoding: given {encoding[:40].decode('latin-1')!r}, allowed none",
+        code="unsupported_encoding",
+        headers={"connection": "close"},
+    )
 
 
 def _too_large(most: int) -> ApiError:

@@ -113,6 +113,8 @@ class SqlStore:
             pass
 
     async def job(self, ref: str | int) -> Job | None:
+        if isinstance(ref, str) and "\0" in ref:
+            return None  # no name holds one, and PostgreSQL does not even look
         return await self._backend.read(lambda: steps_records.find_job(ref))
 
     async def jobs(self, limit: int = 50, before: int | None = None) -> list[Job]:

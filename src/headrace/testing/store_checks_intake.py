@@ -106,6 +106,7 @@ async def a_name_is_borne_by_one_job(world: World) -> None:
 
 async def an_unknown_job_is_not_found(world: World) -> None:
     assert await world.store.job("nobody") is None
+    assert await world.store.job("no\0body") is None
     assert await world.store.job(99) is None
     assert await world.store.outcomes(99) == []
     await raises(NotFound, world.store.cancel(99))

@@ -71,8 +71,6 @@ def test_private_addresses_are_called_if_a_setting_allows_it() -> None:
         ("POST", ENDPOINTS, {**SECOND, "name": NOWHERE}),
         ("POST", ENDPOINTS, {**SECOND, "api_key_env": "HOME"}),
         ("DELETE", f"{ENDPOINTS}?name={NOWHERE}", None),
-        ("POST", f"{ENDPOINTS}/drain?name=x", None),
-        ("PATCH", "/api/v1/limits?name=x", {}),
         ("PATCH", f"/api/v1/limits?name={NOWHERE}", {"calls_per_minute": 5}),
     ],
 )
@@ -83,6 +81,26 @@ def test_what_the_engine_refuses_is_said(method: str, path: str, body: Any) -> N
     answer = with_client(main)
     assert answer.status_code == 400
     assert answer.json()["error"]["code"] == "invalid_value"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("DELETE", ENDPOINTS, None),
+        ("POST", f"{ENDPOINTS}/drain", None),
+        ("POST", f"{ENDPOINTS}/restore", None),
+        ("PUT", f"{ENDPOINTS}/weight", {"weight": 2}),
+        ("PATCH", "/api/v1/limits", {}),
+    ],
+)
+def test_an_endpoint_that_is_not_there_is_not_found(
+    method: str, path: str, body: Any
+) -> None:
+    async def main(client: httpx2.AsyncClient) -> httpx2.Response:
+        return await client.request(method, f"{path}?name=x", json=body)
+
+    answer = with_client(main)
+    assert (answer.status_code, answer.json()["error"]["param"]) == (404, "name")
 
 
 def test_limits_are_moved_while_calls_are_made() -> None:

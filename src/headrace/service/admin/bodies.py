@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
+
+from headrace.service.documenting import Form
 
 _MOST = 10**9
 Rate = Annotated[float, Field(gt=0, le=_MOST)]
@@ -13,7 +15,7 @@ InFlight = Annotated[int, Field(ge=1, le=100_000)]
 Found = Literal["auto", "aimd", "cpu", "throughput"]
 
 
-class NewEndpoint(BaseModel):
+class NewEndpoint(Form):
     """An endpoint that is to take calls, too."""
 
     model_config = ConfigDict(
@@ -23,7 +25,7 @@ class NewEndpoint(BaseModel):
         },
     )
 
-    name: str = Field(min_length=1, max_length=200)
+    name: str = Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")
     base_url: str = Field(min_length=1, max_length=2_000)
     api_key_env: str | None = Field(
         default=None,
@@ -41,7 +43,7 @@ class NewEndpoint(BaseModel):
     tokens_per_minute: Rate | None = None
 
 
-class NewWeight(BaseModel):
+class NewWeight(Form):
     """An endpoint's share of the work."""
 
     model_config = ConfigDict(
@@ -51,11 +53,12 @@ class NewWeight(BaseModel):
     weight: Weight
 
 
-class NewLimits(BaseModel):
+class NewLimits(Form):
     """Other numbers of limits that an endpoint has; what is absent stays."""
 
     model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"example": {"calls_per_minute": 600}}
+        extra="forbid",
+        json_schema_extra={"example": {"calls_per_minute": 600}},
     )
 
     in_flight: InFlight | None = None
@@ -64,11 +67,12 @@ class NewLimits(BaseModel):
     tokens_per_minute: Rate | None = None
 
 
-class Cleanup(BaseModel):
+class Cleanup(Form):
     """Which jobs are to be forgotten."""
 
     model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"example": {"older_than_s": 2_592_000}}
+        extra="forbid",
+        json_schema_extra={"example": {"older_than_s": 2_592_000}},
     )
 
     older_than_s: float = Field(

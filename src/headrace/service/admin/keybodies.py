@@ -5,9 +5,10 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from headrace.service.admin.bodies import InFlight, Rate
+from headrace.service.documenting import Form
 from headrace.service.principal import Scope
 from headrace.terms import BudgetWindow
 
@@ -16,7 +17,7 @@ Usd = Annotated[float, Field(gt=0, le=_MOST_USD)]
 _MOST_S = 366 * 86_400
 
 
-class KeyFields(BaseModel):
+class KeyFields(Form):
     """How much may be asked for with a key; null is no limit."""
 
     model_config = ConfigDict(

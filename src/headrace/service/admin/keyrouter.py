@@ -9,9 +9,10 @@ from fastapi.responses import JSONResponse
 
 from headrace.errors import ConfigError
 from headrace.service.admin.keybodies import KeyFields, NewKeyFields
+from headrace.service.admin.keyobjects import KeyObject, KeyPage, MadeKey
 from headrace.service.auth import Admin
 from headrace.service.core import Service
-from headrace.service.documenting import Answers, refusals
+from headrace.service.documenting import answering
 from headrace.service.errors import ApiError
 from headrace.service.keys import Key, NewKey, asked_budget
 from headrace.service.keyviews import key_view
@@ -19,33 +20,9 @@ from headrace.terms import KeyLimits
 
 router = APIRouter(prefix="/api/v1/keys", tags=["administration"])
 KeyId = Annotated[str, Path(max_length=64, description="As the list shows it.")]
-_EXAMPLE: dict[str, Any] = {
-    "object": "key",
-    "id": "key_3f1c9a0b7d2e4f56",
-    "tenant": "search",
-    "scopes": ["submit", "read"],
-    "name": "",
-    "created_at": 1795657539.5,
-    "revoked_at": None,
-    "limits": {"calls_per_minute": None, "tokens_per_minute": None, "in_flight": 4},
-    "expires_at": None,
-    "budget": {"usd": 50.0, "window": "month", "spent_usd": 1.25},
-    "used_at": None,
-}
 
 
-def _answers(description: str, example: Any, *statuses: int) -> Answers:
-    content = {"application/json": {"example": example}}
-    good = {"description": description, "content": content}
-    return {200: good, **refusals(401, 403, 422, 429, *statuses)}
-
-
-@router.get(
-    "",
-    responses=_answers(
-        "All keys, newest first.", {"object": "list", "data": [_EXAMPLE]}
-    ),
-)
+@router.get("", responses=answering(KeyPage))
 async def list_keys(request: Request, _: Admin) -> Response:
     """List the keys of all tenants, those revoked as well; never the keys themselves."""
     service = _service(request)
@@ -53,9 +30,7 @@ async def list_keys(request: Request, _: Admin) -> Response:
     return JSONResponse({"object": "list", "data": data})
 
 
-@router.post(
-    "", responses=_answers("The key, this once.", {**_EXAMPLE, "key": "hr_…"}, 400)
-)
+@router.post("", responses=answering(MadeKey, 400))
 async def add_key(request: Request, _: Admin, body: NewKeyFields) -> Response:
     """Make a key; it is shown in `key`, and never again."""
     service, stated = _service(request), body.stated()
@@ -74,7 +49,7 @@ async def add_key(request: Request, _: Admin, body: NewKeyFields) -> Response:
     return JSONResponse({**await _view(service, key), "key": text})
 
 
-@router.patch("/{key_id}", responses=_answers("The key.", _EXAMPLE, 400, 404))
+@router.patch("/{key_id}", responses=answering(KeyObject, 400, 404))
 async def change_key(
     request: Request, _: Admin, key_id: KeyId, body: KeyFields
 ) -> Response:
@@ -87,7 +62,7 @@ async def change_key(
     return JSONResponse(await _view(service, key))
 
 
-@router.delete("/{key_id}", responses=_answers("The key.", _EXAMPLE, 404))
+@router.delete("/{key_id}", responses=answering(KeyObject, 404))
 async def revoke_key(request: Request, _: Admin, key_id: KeyId) -> Response:
     """Let a key be good for nothing more; it stays listed."""
     service = _service(request)

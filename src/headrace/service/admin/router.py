@@ -14,10 +14,11 @@ from headrace.errors import ConfigError, WrongState
 from headrace.jobs import JOB_ENDS, Job
 from headrace.model import Endpoint, Limits
 from headrace.service.admin.bodies import Cleanup, NewEndpoint, NewLimits, NewWeight
+from headrace.service.admin.objects import CleanupObject, EndpointPage, StatsObject
 from headrace.service.admin.upstreams import check_upstream
 from headrace.service.auth import Admin
 from headrace.service.core import ROUTE, Service
-from headrace.service.documenting import Answers, refusals
+from headrace.service.documenting import answering
 from headrace.service.errors import ApiError
 from headrace.service.sifting import SiftingRouter
 
@@ -27,33 +28,17 @@ _NO_KEY = ""
 _PAGE = 200
 _MOST_REMOVED = 1_000
 """By one request; `has_more` says that another one is needed."""
-_EXAMPLE = {
-    "object": "list",
-    "data": [
-        {
-            "name": "http://127.0.0.1:8001",
-            "state": "closed",
-            "in_flight": 3,
-            "weight": 1,
-        }
-    ],
-}
-_ENDPOINTS: Answers = {
-    200: {
-        "description": "All endpoints, as they stand.",
-        "content": {"application/json": {"example": _EXAMPLE}},
-    },
-    **refusals(400, 401, 403, 422, 429),
-}
+_ALL = answering(EndpointPage)
+_ONE = answering(EndpointPage, 400, 404)
 
 
-@router.get("/endpoints", responses=_ENDPOINTS)
+@router.get("/endpoints", responses=_ALL)
 async def list_endpoints(request: Request, _: Admin) -> Response:
     """List the endpoints and how each stands."""
     return _listed(_service(request))
 
 
-@router.post("/endpoints", responses=_ENDPOINTS)
+@router.post("/endpoints", responses=_ONE)
 async def add_endpoint(request: Request, _: Admin, body: NewEndpoint) -> Response:
     """Let calls go to one more endpoint, few at first; until the service ends."""
     service = _service(request)
@@ -63,51 +48,55 @@ async def add_endpoint(request: Request, _: Admin, body: NewEndpoint) -> Respons
     return _listed(service)
 
 
-@router.delete("/endpoints", responses=_ENDPOINTS)
+@router.delete("/endpoints", responses=_ONE)
 async def remove_endpoint(request: Request, _: Admin, name: Name) -> Response:
     """Start no more calls at an endpoint, and forget it once its last has ended."""
     service = _service(request)
+    _expect(service, name)
     with _refusing():
         service.home.endpoints(ROUTE).remove(name)
     return _listed(service)
 
 
-@router.post("/endpoints/drain", responses=_ENDPOINTS)
+@router.post("/endpoints/drain", responses=_ONE)
 async def drain_endpoint(request: Request, _: Admin, name: Name) -> Response:
     """Start no more calls at an endpoint; those under way end there."""
     service = _service(request)
+    _expect(service, name)
     with _refusing():
         service.home.endpoints(ROUTE).drain(name)
     return _listed(service)
 
 
-@router.post("/endpoints/restore", responses=_ENDPOINTS)
+@router.post("/endpoints/restore", responses=_ONE)
 async def restore_endpoint(request: Request, _: Admin, name: Name) -> Response:
     """Let calls go again to an endpoint that was drained."""
     service = _service(request)
+    _expect(service, name)
     with _refusing():
         service.home.endpoints(ROUTE).restore(name)
     return _listed(service)
 
 
-@router.put("/endpoints/weight", responses=_ENDPOINTS)
+@router.put("/endpoints/weight", responses=_ONE)
 async def weigh_endpoint(
     request: Request, _: Admin, name: Name, body: NewWeight
 ) -> Response:
     """Change an endpoint's share of the work."""
     service = _service(request)
+    _expect(service, name)
     with _refusing():
         service.home.endpoints(ROUTE).reweigh(name, body.weight)
     return _listed(service)
 
 
-@router.get("/limits", responses=_ENDPOINTS)
+@router.get("/limits", responses=_ALL)
 async def list_limits(request: Request, _: Admin) -> Response:
     """List what each endpoint may be asked for, stated and learnt."""
     return _listed(_service(request))
 
 
-@router.patch("/limits", responses=_ENDPOINTS)
+@router.patch("/limits", responses=_ONE)
 async def change_limits(
     request: Request, _: Admin, name: Name, body: NewLimits
 ) -> Response:
@@ -116,30 +105,17 @@ async def change_limits(
     pool = service.home.endpoints(ROUTE)
     numbers = body.model_dump(exclude_none=True)
     known = {endpoint.name: endpoint for endpoint in pool.endpoints}
+    _expect(service, name)
     with _refusing():
         if name not in known:
-            allowed = ", ".join(known)
-            raise ConfigError(f"endpoint: given {name[:80]!r}, allowed {allowed}")
+            raise ConfigError(f"endpoint {name!r} takes no calls; restore it first")
         before = known[name]
         limits = msgspec.structs.replace(before.limits, **numbers)
         pool.change(msgspec.structs.replace(before, limits=limits))
     return _listed(service)
 
 
-@router.get(
-    "/system/stats",
-    responses={
-        200: {
-            "description": "The figures of this process.",
-            "content": {
-                "application/json": {
-                    "example": {"queued": 12, "in_flight": 3, "endpoints": []}
-                }
-            },
-        },
-        **refusals(401, 403, 429),
-    },
-)
+@router.get("/system/stats", responses=answering(StatsObject))
 async def read_stats(request: Request, _: Admin) -> Response:
     """Say what waits, what is under way, and how each endpoint stands."""
     service = _service(request)
@@ -153,20 +129,7 @@ async def read_stats(request: Request, _: Admin) -> Response:
     return JSONResponse(fields)
 
 
-@router.post(
-    "/admin/cleanup",
-    responses={
-        200: {
-            "description": "What was forgotten.",
-            "content": {
-                "application/json": {
-                    "example": {"removed": ["job_4xk2qv7m"], "has_more": False}
-                }
-            },
-        },
-        **refusals(400, 401, 403, 422, 429),
-    },
-)
+@router.post("/admin/cleanup", responses=answering(CleanupObject))
 async def clean_up(request: Request, _: Admin, body: Cleanup) -> Response:
     """Forget jobs that ended long ago, with all that belongs to them; not batches."""
     service = _service(request)
@@ -255,8 +218,27 @@ def _views(service: Service) -> list[dict[str, Any]]:
     return found
 
 
+_encode = msgspec.json.Encoder(decimal_format="number").encode
+
+
 def _plain(value: Any) -> Any:
-    return msgspec.json.decode(msgspec.json.encode(value))
+    return msgspec.json.decode(_encode(value))
+
+
+def _expect(service: Service, name: str) -> None:
+    """Refuse a name that no endpoint has.
+
+    Raises:
+        ApiError: 404.
+    """
+    known = [view.name for view in service.home.endpoints(ROUTE).views()]
+    if name not in known:
+        raise ApiError(
+            404,
+            f"endpoint: given {name[:80]!r}, there are {', '.join(known)}",
+            code="not_found",
+            param="name",
+        )
 
 
 @contextmanager

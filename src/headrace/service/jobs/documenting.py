@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
-from headrace.service.documenting import Answers, refusals
+from headrace.service.core import ROUTE
+from headrace.service.documenting import Form
 from headrace.service.jobs.intake import JSON, LINES
 
 _ITEM = {
@@ -34,31 +35,19 @@ BODY: dict[str, Any] = {
 }
 """The items of a job."""
 
-EXAMPLE: dict[str, Any] = {
-    "object": "job",
-    "id": "job_4xk2qv7m",
-    "route": "openai",
-    "state": "in_progress",
-    "counts": {"total": 2, "queued": 1, "running": 1, "succeeded": 0},
-    "version": 2,
-    "created_at": 1795657539.5,
-    "priority": "normal",
-    "tenant": "default",
+ROUTES = {"type": "string", "enum": [ROUTE]}
+ON_FAILURE = {"type": "string", "pattern": r"^(keep|all|0?\.[0-9]{0,9}[1-9])$"}
+OUTCOMES: dict[str, Any] = {
+    LINES[0]: {
+        "schema": {"type": "string"},
+        "example": '{"id":"batch_req_3f","custom_id":"a","response":{"status_code":200,'
+        '"request_id":null,"body":{}},"error":null,"number":1,"state":"succeeded"}\n',
+    }
 }
+"""Outcomes of items: lines of a batch's output file."""
 
 
-def one(*statuses: int) -> Answers:
-    """Return how a route that answers with a job documents its answers."""
-    return answers("The job.", EXAMPLE, *statuses)
-
-
-def answers(description: str, example: Any, *statuses: int) -> Answers:
-    """Return how a route documents its answers; refusals of keys are among them."""
-    good = {"description": description, "content": {JSON: {"example": example}}}
-    return {200: good, **refusals(401, 403, 422, 429, *statuses)}
-
-
-class EstimateRequest(BaseModel):
+class EstimateRequest(Form):
     """Calls that might be made."""
 
     model_config = ConfigDict(

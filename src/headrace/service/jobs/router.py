@@ -8,22 +8,33 @@ from typing import Annotated, Any, Literal
 import msgspec
 from fastapi import Header, Query, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
+from pydantic import WithJsonSchema
 
 from headrace.errors import ConfigError, DuplicateItem
 from headrace.jobhandle import JobHandle
 from headrace.jobs import KEY, FailurePolicy, Job
 from headrace.service.auth import Reader, Submitter
 from headrace.service.core import ROUTE, Service
+from headrace.service.documenting import answering, refusals
 from headrace.service.errors import ApiError, envelope
 from headrace.service.jobs.desk import estimated, found, listed, tallied
 from headrace.service.jobs.documenting import (
     BODY,
-    EXAMPLE,
+    ON_FAILURE,
+    OUTCOMES,
+    ROUTES,
     EstimateRequest,
-    answers,
-    one,
 )
 from headrace.service.jobs.intake import LINES, items_of
+from headrace.service.jobs.objects import (
+    AttemptPage,
+    EstimateObject,
+    ExplainedJob,
+    ItemPage,
+    JobObject,
+    JobPage,
+    RetriedJob,
+)
 from headrace.service.jobs.views import (
     attempt_view,
     item_view,
@@ -40,17 +51,21 @@ _MOST_SEQ = 2**31 - 1
 _After = Annotated[int, Query(ge=0, le=2**53, description="Number to go on after.")]
 
 
-@router.post("", openapi_extra=BODY, responses=one(400, 404, 408, 413, 415))
+@router.post("", openapi_extra=BODY, responses=answering(JobObject, 404, 415))
 async def submit_job(  # noqa: PLR0913  a route: all are named parameters
     request: Request,
     who: Submitter,
-    route: Annotated[str, Query(max_length=200, description="Who answers.")] = ROUTE,
+    route: Annotated[
+        str, WithJsonSchema(ROUTES), Query(max_length=200, description="Who answers.")
+    ] = ROUTE,
     priority: Literal["low", "normal", "high", "urgent"] = "normal",
     deadline_s: Annotated[
         float | None, Query(gt=0, le=10**9, description="Then what is left expires.")
     ] = None,
     on_failure: Annotated[
-        str, Query(max_length=32, description="keep, all, or a share such as 0.5.")
+        str,
+        WithJsonSchema(ON_FAILURE),
+        Query(max_length=32, description="keep, all, or a share such as 0.5."),
     ] = "keep",
     idempotency_key: Annotated[
         str | None,
@@ -85,7 +100,7 @@ async def submit_job(  # noqa: PLR0913  a route: all are named parameters
     return _answer(job_view(handle.job))
 
 
-@router.get("", responses=answers("Some jobs.", {"data": [EXAMPLE]}, 404))
+@router.get("", responses=answering(JobPage, 404))
 async def list_jobs(
     request: Request,
     who: Reader,
@@ -99,24 +114,20 @@ async def list_jobs(
     before = None if after is None else (await found(home, who, after)).job.number
     jobs = await listed(home, who, before, limit + 1)
     page = [job_view(job) for job in jobs[:limit]]
-    ends = {"first_id": page[0]["id"], "last_id": page[-1]["id"]} if page else {}
-    has_more = len(jobs) > limit
-    return _answer({"object": "list", "data": page, "has_more": has_more, **ends})
+    return _answer(
+        {
+            "object": "list",
+            "data": page,
+            "has_more": len(jobs) > limit,
+            "first_id": page[0]["id"] if page else None,
+            "last_id": page[-1]["id"] if page else None,
+        }
+    )
 
 
 @router.post(
     "/estimate",
-    responses=answers(
-        "What is to be expected.",
-        {
-            "seconds": 61.2,
-            "calls_per_s": 16.6,
-            "bound": "calls_per_minute",
-            "usd": 0.12,
-            "latency_s": 1.2,
-        },
-        400,
-    ),
+    responses=answering(EstimateObject),
 )
 async def estimate_job(
     request: Request, who: Reader, body: EstimateRequest
@@ -126,16 +137,14 @@ async def estimate_job(
     return _answer({**msgspec.to_builtins(expected), "latency_s": latency_s})
 
 
-@router.get("/{job_id}", responses=one(404))
+@router.get("/{job_id}", responses=answering(JobObject, 404))
 async def retrieve_job(request: Request, who: Reader, job_id: str) -> Response:
     """Return a job, its counts as they are now."""
     handle = await found(_service(request).home, who, job_id)
     return _answer(job_view(handle.job))
 
 
-@router.get(
-    "/{job_id}/items", responses=answers("Items that have ended.", {"data": []}, 404)
-)
+@router.get("/{job_id}/items", responses=answering(ItemPage, 404))
 async def list_items(
     request: Request,
     who: Reader,
@@ -155,7 +164,7 @@ async def list_items(
 
 @router.get(
     "/{job_id}/items/{index}/attempts",
-    responses=answers("The failed tries of an item.", {"data": []}, 404),
+    responses=answering(AttemptPage, 404),
 )
 async def list_attempts(
     request: Request, who: Reader, job_id: str, index: int
@@ -176,8 +185,8 @@ async def list_attempts(
 @router.get(
     "/{job_id}/outcomes",
     responses={
-        **answers("The outcomes.", None, 404),
-        200: {"description": "JSON lines.", "content": {LINES[0]: {}}},
+        200: {"description": "JSON lines.", "content": OUTCOMES},
+        **refusals(401, 404),
     },
     response_class=StreamingResponse,
 )
@@ -205,7 +214,7 @@ async def stream_outcomes(
     return StreamingResponse(lines, media_type=LINES[0])
 
 
-@router.get("/{job_id}/why", responses=answers("Where its time went.", {}, 404))
+@router.get("/{job_id}/why", responses=answering(ExplainedJob, 404))
 async def explain_job(request: Request, who: Reader, job_id: str) -> Response:
     """Say where the time of a job went, why items failed, and what holds it back."""
     service = _service(request)
@@ -216,7 +225,7 @@ async def explain_job(request: Request, who: Reader, job_id: str) -> Response:
     return _answer(why_view(job, tally, troubles))
 
 
-@router.post("/{job_id}/cancel", responses=one(404, 409))
+@router.post("/{job_id}/cancel", responses=answering(JobObject, 404, 409))
 async def cancel_job(request: Request, who: Submitter, job_id: str) -> Response:
     """Cancel what has not ended; what has, stays."""
     handle = await found(_service(request).home, who, job_id)
@@ -224,21 +233,21 @@ async def cancel_job(request: Request, who: Submitter, job_id: str) -> Response:
     return _answer(job_view(await handle.refresh()))
 
 
-@router.post("/{job_id}/pause", responses=one(404, 409))
+@router.post("/{job_id}/pause", responses=answering(JobObject, 404, 409))
 async def pause_job(request: Request, who: Submitter, job_id: str) -> Response:
     """Start no more of its items."""
     handle = await found(_service(request).home, who, job_id)
     return _answer(job_view(await handle.pause()))
 
 
-@router.post("/{job_id}/resume", responses=one(404, 409))
+@router.post("/{job_id}/resume", responses=answering(JobObject, 404, 409))
 async def resume_job(request: Request, who: Submitter, job_id: str) -> Response:
     """Go on with a paused job."""
     handle = await found(_service(request).home, who, job_id)
     return _answer(job_view(await handle.resume()))
 
 
-@router.post("/{job_id}/retry", responses=one(404, 409))
+@router.post("/{job_id}/retry", responses=answering(RetriedJob, 404, 409))
 async def retry_job(request: Request, who: Submitter, job_id: str) -> Response:
     """Run what failed, expired or was cancelled again, in the same job."""
     handle = await found(_service(request).home, who, job_id)

@@ -9,7 +9,7 @@ import msgspec
 from fastapi import Request
 
 from headrace.model import Priority
-from headrace.service.errors import ApiError
+from headrace.service.errors import ApiError, is_json
 
 PRIORITY = "x-headrace-priority"
 _OWN = "x-request-timeout"
@@ -32,20 +32,13 @@ async def asked_of(request: Request) -> bytes:
     Raises:
         ApiError: it is none (400), or is not sent as one (415).
     """
-    media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media != "application/json" and not media.endswith("+json"):
+    media = request.headers.get("content-type", "")
+    if not is_json(media):
         # Also keeps web pages out: without CORS no page can send this type here.
         raise ApiError(
             415,
             f"content-type: given {media[:80]!r}, allowed application/json",
             code="unsupported_media_type",
-        )
-    encoding = request.headers.get("content-encoding", "identity")
-    if encoding != "identity":
-        raise ApiError(
-            415,
-            f"content-encoding: given {encoding[:40]!r}, allowed none",
-            code="unsupported_encoding",
         )
     body = await request.body()
     try:

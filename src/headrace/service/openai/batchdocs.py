@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 
+from headrace.service.documenting import Form, example
 from headrace.service.openai.batch import BatchState, window_s
 from headrace.service.openai.filedocs import ExpiresAfter
 from headrace.wire import MAX_PATH_CHARS, check_path
@@ -17,6 +18,33 @@ _EXAMPLE: dict[str, Any] = {
     "endpoint": "/v1/chat/completions",
     "completion_window": "24h",
     "metadata": {"team": "search"},
+}
+
+
+_BATCH: dict[str, Any] = {
+    "id": "batch_abcdefghijklmnopqrstuvwx",
+    "object": "batch",
+    "model": "m",
+    "errors": None,
+    "status": "in_progress",
+    "output_file_id": None,
+    "error_file_id": None,
+    "created_at": 1_795_657_539,
+    "in_progress_at": 1_795_657_541,
+    "expires_at": 1_795_743_939,
+    "finalizing_at": None,
+    "completed_at": None,
+    "failed_at": None,
+    "expired_at": None,
+    "cancelling_at": None,
+    "cancelled_at": None,
+    "request_counts": {"total": 100, "completed": 42, "failed": 0},
+    "usage": None,
+    "priority": "normal",
+    "job_id": "job_4xk2qv7m5r3tn6yw2bha",
+    "retry_of": None,
+    "pause_reason": None,
+    **_EXAMPLE,
 }
 
 
@@ -47,7 +75,7 @@ Key = Annotated[str, Field(max_length=64)]
 Value = Annotated[str, Field(max_length=512)]
 
 
-class BatchRequest(BaseModel):
+class BatchRequest(Form):
     """A batch as it is asked for."""
 
     model_config = ConfigDict(extra="allow", json_schema_extra={"example": _EXAMPLE})
@@ -95,6 +123,8 @@ class Problems(BaseModel):
 class BatchObject(BaseModel):
     """A batch; every field is always there."""
 
+    model_config = example(**_BATCH)
+
     id: str
     object: Literal["batch"]
     endpoint: str
@@ -127,6 +157,14 @@ class BatchObject(BaseModel):
 
 class BatchPage(BaseModel):
     """Some batches, newest first."""
+
+    model_config = example(
+        object="list",
+        data=[_BATCH],
+        first_id=_BATCH["id"],
+        last_id=_BATCH["id"],
+        has_more=False,
+    )
 
     object: Literal["list"]
     data: list[BatchObject]

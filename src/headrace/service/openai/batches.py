@@ -15,7 +15,7 @@ from headrace.errors import NotFound, WrongState
 from headrace.service.auth import demand, principal
 from headrace.service.core import Service
 from headrace.service.documenting import refusals
-from headrace.service.errors import ApiError
+from headrace.service.errors import ApiError, body_refusal
 from headrace.service.openai.batch import Batch
 from headrace.service.openai.batchbook import new_batch_id
 from headrace.service.openai.batchdocs import (
@@ -46,7 +46,7 @@ class OpenAiRoute(APIRoute):
             try:
                 return await handle(request)
             except RequestValidationError as error:
-                raise _invalid(error) from error
+                raise _invalid(request, error) from error
 
         return refusing
 
@@ -198,11 +198,11 @@ def _no_batch(id: str, param: str) -> ApiError:
     return ApiError(404, f"No batch found with id '{id[:64]}'.", param=param)
 
 
-def _invalid(error: RequestValidationError) -> Exception:
+def _invalid(request: Request, error: RequestValidationError) -> ApiError:
     first: dict[str, Any] = error.errors()[0]
+    if (refusal := body_refusal(request, first)) is not None:
+        return refusal
     _, *path = first["loc"] or ("body",)
-    if first["type"] == "json_invalid":
-        return error  # there is no field to name: everywhere answered alike
     param = ".".join(str(part) for part in path) or None
     if first["type"] == "missing":
         message = f"Missing required parameter: '{param or 'body'}'."

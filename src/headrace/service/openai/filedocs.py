@@ -6,10 +6,16 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, Field
 
+from headrace.service.documenting import Form, example
 from headrace.service.openai.purposes import MAX_KEPT_S, MIN_KEPT_S, PURPOSES
 
+_LINE = (
+    '{"custom_id":"a","method":"POST","url":"/v1/chat/completions","body":{"model":"m",'
+    '"messages":[{"role":"user","content":"Say hello."}]}}\n'
+)
 
-class ExpiresAfter(BaseModel):
+
+class ExpiresAfter(Form):
     """How long a file is kept."""
 
     anchor: Literal["created_at"] = Field(
@@ -18,10 +24,26 @@ class ExpiresAfter(BaseModel):
     seconds: int = Field(ge=MIN_KEPT_S, le=MAX_KEPT_S, description="Seconds.")
 
 
+FILE: Final[dict[str, Any]] = {
+    "id": "file-abcdefghijklmnopqrstuvwx",
+    "object": "file",
+    "bytes": 170,
+    "created_at": 1_795_657_539,
+    "filename": "in.jsonl",
+    "purpose": "batch",
+    "status": "processed",
+    "expires_at": 1_798_249_539,
+    "status_details": None,
+}
+"""An example."""
+
+
 class FileObject(BaseModel):
     """A file."""
 
-    id: str = Field(examples=["file-abcdefghijklmnopqrstuvwx"])
+    model_config = example(**FILE)
+
+    id: str
     object: Literal["file"]
     bytes: int
     created_at: int = Field(description="UTC seconds.")
@@ -35,6 +57,14 @@ class FileObject(BaseModel):
 class FilePage(BaseModel):
     """Some files."""
 
+    model_config = example(
+        object="list",
+        data=[FILE],
+        first_id=FILE["id"],
+        last_id=FILE["id"],
+        has_more=False,
+    )
+
     object: Literal["list"]
     data: list[FileObject]
     first_id: str | None
@@ -44,6 +74,8 @@ class FilePage(BaseModel):
 
 class FileDeleted(BaseModel):
     """A file that is no more."""
+
+    model_config = example(id=FILE["id"], object="file", deleted=True)
 
     id: str
     object: Literal["file"]
@@ -74,7 +106,8 @@ UPLOAD: Final[dict[str, Any]] = {
                             "maximum": MAX_KEPT_S,
                         },
                     },
-                }
+                },
+                "example": {"purpose": "batch", "file": _LINE},
             }
         },
     }

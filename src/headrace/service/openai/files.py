@@ -104,8 +104,9 @@ async def retrieve_file(request: Request, who: Who, file_id: str) -> Response:
     return JSONResponse(file_view(await _facts_of(request, who, file_id)))
 
 
-_ALL = {"content": {KIND: {}}, "description": "The bytes of the file."}
-_PART = {"content": {KIND: {}}, "description": "The bytes asked for by `range`."}
+_BYTES = {KIND: {"schema": {"type": "string", "format": "binary"}, "example": "{}\n"}}
+_ALL = {"content": _BYTES, "description": "The bytes of the file."}
+_PART = {"content": _BYTES, "description": "The bytes asked for by `range`."}
 _HEADERS = {"description": "The headers of its bytes, without them."}
 _SAME = {"description": "The client has it already (`if-none-match`)."}
 Wanted = Annotated[str | None, Header(description="Such as `bytes=0-1023`.")]

@@ -16,7 +16,7 @@ from headrace.durable import Headrace
 from headrace.errors import BadReply, CallError
 from headrace.model import Reply
 from headrace.service.auth import Reader
-from headrace.service.documenting import refusals
+from headrace.service.documenting import example, refusals
 from headrace.service.errors import ApiError
 from headrace.service.openai.answering import as_api_error
 from headrace.service.sifting import SiftingRouter
@@ -32,19 +32,29 @@ Entry = dict[str, Any]
 router = SiftingRouter(tags=["gateway"])
 
 
+_MODEL: dict[str, Any] = {
+    "id": "m",
+    "object": "model",
+    "created": 0,
+    "owned_by": "openai",
+}
+
+
 class ModelObject(BaseModel):
     """A model; a provider may say more of it."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="allow", json_schema_extra={"example": _MODEL})
 
-    id: str = Field(examples=["m"])
+    id: str
     object: Literal["model"]
-    created: int = Field(description="UTC seconds; 0 = not known.", examples=[0])
-    owned_by: str = Field(examples=["openai"])
+    created: int = Field(description="UTC seconds; 0 = not known.")
+    owned_by: str
 
 
 class ModelPage(BaseModel):
     """All models."""
+
+    model_config = example(object="list", data=[_MODEL])
 
     object: Literal["list"]
     data: list[ModelObject]

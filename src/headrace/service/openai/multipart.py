@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterable, AsyncIterator
 from hashlib import blake2b
 
-from python_multipart.exceptions import MultipartParseError
+from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from headrace.service.errors import ApiError
@@ -48,18 +48,7 @@ class UploadForm:
         self._header_value = bytearray()
         self._pieces: list[bytes] = []
         self._is_over = False
-        self._parser = MultipartParser(
-            boundary,
-            {
-                "on_part_begin": self._begin,
-                "on_header_field": self._take_header,
-                "on_header_value": self._take_header_value,
-                "on_header_end": self._end_header,
-                "on_part_data": self._take,
-                "on_part_end": self._end,
-                "on_end": self._finish,
-            },
-        )
+        self._parser = self._made(boundary)
 
     async def file_bytes(self, body: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
         """Give the bytes of the file; afterwards all fields are known.
@@ -78,10 +67,27 @@ class UploadForm:
         if self.filename is None:
             raise _missing(self._part)
 
+    def _made(self, boundary: bytes) -> MultipartParser:
+        try:
+            return MultipartParser(
+                boundary,
+                {
+                    "on_part_begin": self._begin,
+                    "on_header_field": self._take_header,
+                    "on_header_value": self._take_header_value,
+                    "on_header_end": self._end_header,
+                    "on_part_data": self._take,
+                    "on_part_end": self._end,
+                    "on_end": self._finish,
+                },
+            )
+        except FormParserError as error:  # such as a boundary that is too long
+            raise ApiError(400, f"The form cannot be read: {error}.") from None
+
     def _feed(self, chunk: bytes) -> None:
         try:
             self._parser.write(chunk)
-        except MultipartParseError as error:
+        except FormParserError as error:
             raise ApiError(400, f"The form cannot be read: {error}.") from None
 
     # ---- what the parser finds
@@ -128,6 +134,9 @@ class UploadForm:
             return
         if len(self.fields) >= _MAX_FIELDS:
             raise ApiError(400, f"There are more than {_MAX_FIELDS} fields.")
+        if self._name in self.fields:
+            name = self._name[:64]
+            raise ApiError(400, f"There are two parts '{name}'.", param=name)
         self.fields[self._name] = self._value.decode(errors="replace")
 
     def _finish(self) -> None:

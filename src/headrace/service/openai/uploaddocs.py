@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from headrace.service.documenting import Form, example
 from headrace.service.openai.filedocs import ExpiresAfter, FileObject
 from headrace.service.openai.purposes import Purpose
 from headrace.service.openai.uploadstore import MAX_PARTS
@@ -16,10 +17,22 @@ _EXAMPLE: dict[str, Any] = {
     "mime_type": "application/jsonl",
     "purpose": "batch",
 }
+_UPLOAD: dict[str, Any] = {
+    "id": "upload_abcdefghijklmnopqrstuvwx",
+    "object": "upload",
+    "bytes": 2_147_483_648,
+    "created_at": 1_795_657_539,
+    "expires_at": 1_795_661_139,
+    "filename": "in.jsonl",
+    "purpose": "batch",
+    "status": "pending",
+    "file": None,
+}
+_PART_ID = "part_abcdefghijklmnopqrstuvwx"
 PartId = Annotated[str, Field(max_length=64)]
 
 
-class UploadRequest(BaseModel):
+class UploadRequest(Form):
     """An upload as it is begun."""
 
     model_config = ConfigDict(json_schema_extra={"example": _EXAMPLE})
@@ -33,8 +46,10 @@ class UploadRequest(BaseModel):
     )
 
 
-class UploadCompletion(BaseModel):
+class UploadCompletion(Form):
     """Which parts make the file."""
+
+    model_config = example(part_ids=[_PART_ID])
 
     part_ids: Annotated[list[PartId], Field(max_length=MAX_PARTS)] = Field(
         description="In the order of their bytes."
@@ -49,7 +64,9 @@ class UploadCompletion(BaseModel):
 class UploadObject(BaseModel):
     """A file that comes in parts."""
 
-    id: str = Field(examples=["upload_abcdefghijklmnopqrstuvwx"])
+    model_config = example(**_UPLOAD)
+
+    id: str
     object: Literal["upload"]
     bytes: int
     created_at: int = Field(description="UTC seconds.")
@@ -63,7 +80,14 @@ class UploadObject(BaseModel):
 class UploadPartObject(BaseModel):
     """Some bytes of an upload."""
 
-    id: str = Field(examples=["part_abcdefghijklmnopqrstuvwx"])
+    model_config = example(
+        id=_PART_ID,
+        object="upload.part",
+        created_at=_UPLOAD["created_at"],
+        upload_id=_UPLOAD["id"],
+    )
+
+    id: str
     object: Literal["upload.part"]
     created_at: int = Field(description="UTC seconds.")
     upload_id: str
@@ -78,7 +102,8 @@ PART: Final[dict[str, Any]] = {
                     "type": "object",
                     "required": ["data"],
                     "properties": {"data": {"type": "string", "format": "binary"}},
-                }
+                },
+                "example": {"data": "some of its bytes"},
             }
         },
     }

@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field
 
 from headrace.errors import HeadraceError
 from headrace.service.core import Service
+from headrace.service.documenting import example
 from headrace.service.sifting import SiftingRouter
 
 _PATIENCE_S = 2.0
@@ -25,16 +26,21 @@ router = SiftingRouter(tags=["operations"])
 class Live(BaseModel):
     """The process answers."""
 
+    model_config = example(status="live")
+
     status: Literal["live"]
 
 
 class Readiness(BaseModel):
     """What the service stands on, and what is wrong with it."""
 
+    model_config = example(
+        status="ready", checks={"store": "ok", "engine": "ok", "files": "ok"}
+    )
+
     status: Literal["ready", "unready"]
     checks: dict[str, str] = Field(
-        description="store, engine and files: `ok`, or what is wrong.",
-        examples=[{"store": "ok", "engine": "ok", "files": "ok"}],
+        description="store, engine and files: `ok`, or what is wrong."
     )
 
 

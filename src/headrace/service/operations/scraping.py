@@ -21,8 +21,9 @@ router = SiftingRouter(tags=["operations"])
             "description": "All metrics, in Prometheus' text format.",
             "content": {
                 "text/plain": {
+                    "schema": {"type": "string"},
                     "example": "# TYPE headrace_items_total counter\n"
-                    'headrace_items_total{outcome="succeeded",route="openai"} 7.0\n'
+                    'headrace_items_total{outcome="succeeded",route="openai"} 7.0\n',
                 }
             },
         },

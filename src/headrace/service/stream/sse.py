@@ -13,9 +13,10 @@ from fastapi.sse import EventSourceResponse, format_sse_event
 from headrace.errors import NotFound
 from headrace.service.auth import demand, principal
 from headrace.service.core import Service
-from headrace.service.documenting import refusals
+from headrace.service.documenting import events, refusals
 from headrace.service.errors import envelope
 from headrace.service.keywatch import KeyGone, Visit
+from headrace.service.openai.batches import OpenAiRoute
 from headrace.service.principal import Principal
 from headrace.service.sifting import SiftingRouter
 from headrace.service.stream.course import (
@@ -40,7 +41,7 @@ _EXAMPLE = (
 )
 _STREAM: dict[str, Any] = {
     "description": "Events: a `snapshot`, then changes; comments as signs of life.",
-    "content": {"text/event-stream": {"example": _EXAMPLE}},
+    "content": events(_EXAMPLE),
 }
 _OVER = {
     "description": "It has ended, and the client has seen that: do not come again."
@@ -56,7 +57,7 @@ Items = Annotated[bool, Query(description="Also how each item ended.")]
 
 own = SiftingRouter(tags=["events"])
 """Under Headrace's own paths."""
-openai = SiftingRouter(tags=["events"])
+openai = SiftingRouter(tags=["events"], route_class=OpenAiRoute)
 """Beside OpenAI's paths."""
 
 
