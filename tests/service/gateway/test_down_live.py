@@ -1,10 +1,8 @@
-"""An upstream that is away: whoever calls is told so, and hears when it is back."""
+"""An upstream that is away: whoever calls is told so."""
 
 from __future__ import annotations
 
-import contextlib
 import time
-from collections.abc import Callable
 
 import httpx2
 import pytest
@@ -14,7 +12,6 @@ from shell_live import Serve
 
 pytestmark = [pytest.mark.live, pytest.mark.slow]
 
-Provide = Callable[..., contextlib.AbstractContextManager[str]]
 CHAT = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
 
 
@@ -22,11 +19,8 @@ def asked(url: str) -> httpx2.Response:
     return httpx2.post(f"{url}/v1/chat/completions", json=CHAT, timeout=30)
 
 
-def test_a_call_does_not_hang_while_nobody_listens_and_goes_on_afterwards(
-    serve: Serve, provide: Provide
-) -> None:
-    port = str(free_port())
-    with serve("--base-url", f"http://127.0.0.1:{port}") as served:
+def test_a_call_does_not_hang_while_nobody_listens(serve: Serve) -> None:
+    with serve("--base-url", f"http://127.0.0.1:{free_port()}") as served:
         assert asked(served.url).status_code == 502
         began_at = time.monotonic()
         refused = asked(served.url)
@@ -34,6 +28,3 @@ def test_a_call_does_not_hang_while_nobody_listens_and_goes_on_afterwards(
         assert refused.status_code == 503
         assert refused.json()["error"]["code"] == "upstream_down"
         assert refused.headers["retry-after"] == "7"
-        with provide("--port", port):
-            answers = (asked(served.url).status_code for _ in range(5))
-            assert 200 in answers
