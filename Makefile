@@ -19,7 +19,7 @@ compare: .venv/.ready .venv/.model ## Run one batch on a real model and on the s
 
 test: .venv/.ready ## Run every test
 	@scripts/fetch_promtool.sh
-	-@$(MAKE) -ks clients .venv/.model
+	-@$(MAKE) -ks clients .venv/.model # what cannot be fetched, its tests are skipped
 	$(bin)/python -m pytest -n 2
 
 check: .venv/.ready ## Run what must hold before a commit, in under a minute

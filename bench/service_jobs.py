@@ -182,11 +182,9 @@ def asking() -> None:
         flags = ("--in-flight", str(RUNNING), "--max-in-flight", str(RUNNING))
         with (
             provider("--latency", latency) as upstream,
-            service(upstream, *flags) as (url, pid),
+            service(upstream, *flags) as (url, _),
         ):
-            before = cpu_s(pid)
             times = uvloop.run(ask_while_busy(url))
-            print(latency, "cpu", cpu_s(pid) - before)
         for name, found in times.items():
             cells = [_ms(found, share) for share in (0.5, 0.99)]
             rows.append([latency, name, *(f"{ms:.1f}" for ms in cells)])

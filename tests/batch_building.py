@@ -61,6 +61,9 @@ class KeptFiles:
             return None
         return found.purpose
 
+    async def is_kept(self, id: str, tenant: str) -> bool:
+        return await self.purpose(id, tenant) is not None
+
     async def read(self, id: str) -> AsyncIterator[bytes]:
         if id not in self.bytes:
             raise NotFound(f"there is no file {id}")

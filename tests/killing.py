@@ -118,6 +118,12 @@ class Service:
         rows = self._view.execute("SELECT succeeded FROM jobs WHERE number = ?", (job,))
         return sum(row[0] for row in rows)
 
+    def items(self) -> int:
+        """Return how many items are in the store, of any job."""
+        if self._view is None:
+            self._view = _reading(self.folder / "headrace.db")
+        return int(self._view.execute("SELECT count(*) FROM items").fetchone()[0])
+
     @contextmanager
     def left(self) -> Iterator[sqlite3.Connection]:
         """Look at what a killed process has left."""

@@ -39,7 +39,7 @@ from headrace.ports import Store
 from headrace.ports.tracing import Tracing
 from headrace.routes import FunctionRoute, HttpRoute, Keys, key_of
 from headrace.stores.opening import open_store
-from headrace.submitting import submit
+from headrace.submitting import Submissions
 
 Route = HttpRoute | FunctionRoute
 MakeKeyed = Callable[[Store], Keyed]
@@ -81,9 +81,11 @@ class Headrace:
         """Tells whoever wants to know what this process does."""
         self.direct = DirectCalls(self._served, self.changes)
         self.store: Store
+        self._submissions: Submissions
 
     async def __aenter__(self) -> Headrace:
         self.store = await open_store(self._where, self._clock)
+        self._submissions = Submissions(self.store, self._clock)
         try:
             if any(route.cache is not None for route in self._routes.values()):
                 place = self._options.cache_store
@@ -214,6 +216,7 @@ class Headrace:
             ValueError: an argument or item is refused.
             DuplicateItem: a `custom_id` stands twice.
             QueueFull: more items would wait than may; says when to try again.
+            BeingSubmitted: another one submits under the same key now.
         """
         new = NewJob(
             route=route,
@@ -225,7 +228,7 @@ class Headrace:
             metadata=dict(metadata or {}),
         )
         check = None if self._max_queued is None else self._check_queue
-        job, is_new = await submit(self.store, new, items, check)
+        job, is_new = await self._submissions.submit(new, items, check)
         if is_new:
             self.look()
         return JobHandle(self, job)
@@ -319,12 +322,9 @@ class Headrace:
         return JobHandle(self, job)
 
     async def go_on(self) -> int:
-        """Let jobs go on that were paused because their endpoints refused our key.
+        """Let jobs go on that a refused key has paused; return how many there were.
 
-        Call it when the key is another one. At the start it is done without asking.
-
-        Returns:
-            How many there were.
+        For when the key is another one. At the start it is done without asking.
         """
         return 0 if self._session is None else await self._session.resume_jobs()
 

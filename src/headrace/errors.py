@@ -21,7 +21,7 @@ HeadraceError
 │   ├── BudgetSpent        what is left of a budget does not pay for the call
 │   ├── QueueFull          as many calls or items wait as may
 │   └── Unserved           no endpoint of the pool serves the call's model
-├── JobError               NotFound, WrongState, LeaseLost, DuplicateItem
+├── JobError               NotFound, WrongState, LeaseLost, DuplicateItem, BeingSubmitted
 ├── StoreError             database unreachable, locked, full or corrupt
 ├── OutputError            an output file cannot be written: OutputLocked, OutputClosed
 └── UpstreamDown           no endpoint has answered for longer than we wait
@@ -243,6 +243,14 @@ class DuplicateItem(JobError):
         super().__init__(message)
         self.custom_id = custom_id
         self.seq = seq
+
+
+class BeingSubmitted(JobError):
+    """Another one submits a job under the same key now, and has not come to its end."""
+
+    def __init__(self, message: str, *, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class LeaseLost(JobError):

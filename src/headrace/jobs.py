@@ -98,6 +98,8 @@ class NewJob(msgspec.Struct, frozen=True):
     """Seconds from now after which what has not run expires."""
     on_failure: FailurePolicy = FailurePolicy()
     metadata: Mapping[str, str] = {}
+    id: str | None = None
+    """If it was given out before; None makes one."""
 
 
 class Job(msgspec.Struct, frozen=True):

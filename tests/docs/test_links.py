@@ -21,7 +21,7 @@ FLAG = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
 COMMAND = re.compile(r"(?<!from )(?<![\w./-])headrace ([a-z]+)(?: ([a-z]+))?")
 PAGE = re.compile(r"`(docs/[\w/-]+\.md)`")
 TEST_FILE = re.compile(r"\b(?:tests|src|scripts|bench)/[\w/.-]*\.(?:py|sh)\b")
-OTHERS_FLAGS = {"--preserve-status", "--value"}
+OTHERS_FLAGS = {"--preserve-status"}
 """Flags of programs that are not ours."""
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 
@@ -78,6 +79,54 @@ def test_what_could_not_be_stored_last_is_told_at_the_end() -> None:
 
     with pytest.raises(WrongState):
         asyncio.run(main())
+
+
+class _BusyStore(MemoryStore):
+    """Adds when it is told to; notes how many items came together."""
+
+    def __init__(self) -> None:
+        super().__init__(SystemClock())
+        self.go = asyncio.Event()
+        self.sizes: list[int] = []
+
+    async def add(self, job: int, items: Sequence[NewItem]) -> None:
+        self.sizes.append(len(items))
+        await self.go.wait()
+        await super().add(job, items)
+
+
+def test_what_comes_while_the_store_is_busy_goes_in_together() -> None:
+    async def main() -> tuple[int, list[int]]:
+        store = _BusyStore()
+        job = await _job(store)
+        async with Adding(store, job.number, _unexpected) as adding:
+            for n in range(10):
+                await adding.add(_batch(f"{n}a", f"{n}b"))
+            store.go.set()
+            return await adding.wait_stored(), store.sizes
+
+    assert asyncio.run(main()) == (20, [2, 18])
+
+
+def test_who_reads_much_faster_than_the_store_takes_it_waits() -> None:
+    async def main() -> int:
+        store = _BusyStore()
+        job = await _job(store)
+        begun = 0
+
+        async def read() -> None:
+            nonlocal begun
+            async with Adding(store, job.number, _unexpected) as adding:
+                for n in range(1_000):
+                    begun = n
+                    await adding.add(_batch(str(n)))
+
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await read()
+        return begun
+
+    assert 0 < asyncio.run(main()) < 50
 
 
 class _SlowStore(MemoryStore):

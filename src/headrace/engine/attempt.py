@@ -30,10 +30,12 @@ def attempting(
         try:
             if ticket.turn is not None:
                 await ticket.turn
+            site = ticket.site
+            assert site is not None
             call.trace.tries += 1
             limit = deadlines.start(ticket.started_at + timeout_s)
             try:
-                reply = await provider.send(call, ticket.endpoint)
+                reply = await provider.send(call, site.endpoint)
             except asyncio.CancelledError:
                 if limit.absorbs_cancel():
                     raise timed_out(timeout_s) from None

@@ -16,7 +16,8 @@ import msgspec
 from headrace.clock import Clock
 from headrace.engine.crew import ahead_of, window_of
 from headrace.engine.heartbeat import Heartbeat
-from headrace.engine.outcomes import CANCELLED, EXPIRED, ended, failed, succeeded
+from headrace.engine.looking import Looks
+from headrace.engine.outcomes import failed, stopped, succeeded
 from headrace.engine.recorder import Recorder
 from headrace.engine.served import Served
 from headrace.engine.shutdown import Drained
@@ -78,8 +79,7 @@ class Dispatcher:
         self._running: dict[str, Work] = {}
         self._returned: list[Leased] = []
         self._turn = 0
-        self._has_news = True
-        """May there be work of a kind that was not there before?"""
+        self._looks = Looks(store, served.route, clock)
         self._stock = asyncio.Event()
         self._hungry = asyncio.Event()
         self._hungry.set()
@@ -123,7 +123,7 @@ class Dispatcher:
 
     def look(self) -> None:
         """There may be new work: ask the store now."""
-        self._has_news = True
+        self._looks.has_news = True
         self._hungry.set()
 
     def stop_job(self, job: int, state: ItemState) -> None:
@@ -136,7 +136,9 @@ class Dispatcher:
         for lease in self._buffer.take_job(job):
             call = self._call_of(lease)
             if isinstance(call, Call):
-                self._recorder.put(Finished(lease, _stopped(call, lease, state)), [])
+                self._recorder.put(
+                    Finished(lease, stopped(call, lease.custom_id, state)), []
+                )
 
     def release_job(self, job: int, held: Container[str] = ()) -> None:
         """Put the items of a paused job back that have not begun.
@@ -169,7 +171,12 @@ class Dispatcher:
             await self._give_back()
             self._look_ahead()
             room = self._target - self.held + self._served.crew.resting
-            may_lease = room > 0 or self._has_news
+            rest_s = self._looks.rest_s if room <= 0 else 0.0
+            if rest_s > 0:
+                self._hungry.clear()
+                await self._wait_hungry(rest_s)
+                continue
+            may_lease = room > 0 or self._looks.has_news
             leased = await self._lease(max(0, room)) if may_lease else 0
             if self._closed:
                 return
@@ -180,7 +187,7 @@ class Dispatcher:
                     continue
             else:
                 self._hungry.clear()
-            await self._wait_hungry()
+            await self._wait_hungry(_LOOK_S)
 
     def _look_ahead(self) -> None:
         """Hold more items the faster they start."""
@@ -193,9 +200,9 @@ class Dispatcher:
         self._target = window_of(self._served.gate.capacity) + ahead
         self._started, self._paced_at = started, now
 
-    async def _wait_hungry(self) -> None:
+    async def _wait_hungry(self, most_s: float) -> None:
         loop = asyncio.get_running_loop()
-        timer = loop.call_later(_LOOK_S, self.look)
+        timer = loop.call_later(most_s, self.look)
         try:
             await self._hungry.wait()
         finally:
@@ -204,8 +211,7 @@ class Dispatcher:
     async def _lease(self, room: int) -> int:
         if not self._heartbeat.may_start():
             return 0
-        self._has_news = False
-        flows = await self._store.flows([self._served.route])
+        flows = await self._looks.flows()
         flows = [flow for flow in flows if flow.job not in self._spent]
         keyed, portions = self._served.keyed, None
         if keyed is not None:
@@ -293,8 +299,7 @@ class Dispatcher:
     def _may_start(self, lease: Leased) -> bool:
         if not self._heartbeat.may_start() or lease.job in self._spent:
             return False
-        state = self._heartbeat.states.get(lease.job)
-        return state is None or state not in _STOPPED
+        return self._heartbeat.states.get(lease.job) not in _STOPPED
 
     async def _work(self) -> bool:
         if self._recorder.is_full:
@@ -327,7 +332,7 @@ class Dispatcher:
             if work.stopped_as is None:
                 self._put_back(work)
                 return
-            finished = Finished(lease, _stopped(call, lease, work.stopped_as))
+            finished = Finished(lease, stopped(call, lease.custom_id, work.stopped_as))
         finally:
             del self._running[call.id]
         self._recorder.put(finished, work.tries)
@@ -386,11 +391,6 @@ class Dispatcher:
 
 def _is_stopped(work: Work) -> bool:
     return work.is_released or work.stopped_as is not None
-
-
-def _stopped(call: Call, lease: Leased, state: ItemState) -> Outcome:
-    failure = EXPIRED if state is ItemState.EXPIRED else CANCELLED
-    return ended(call, lease.custom_id, state, failure)
 
 
 def stopped_state(job: Job) -> ItemState:

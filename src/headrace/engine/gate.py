@@ -152,7 +152,9 @@ class Gate:
 
     def _enqueue(self, ticket: Ticket, now: float) -> None:
         call = ticket.call
-        lane = self.lanes.of(call.model, now)
+        lane = self.lanes.only
+        if lane is None or lane.model != call.model:
+            lane = self.lanes.of(call.model, now)
         queue, spell = lane.queue, lane.spell
         is_first = not queue.size
         if is_first:
@@ -253,7 +255,8 @@ class Gate:
         else:
             while lane.queue.size and self._advance_lane(lane, now):
                 pass
-            if lane.queue.size > 1:
+            # As `Backfill.concerns`, which is asked for each call that ends.
+            if lane.queue.size > 1 and (lane.head_site or placement.has_choice):
                 self._fill(lane, now)
         if self._timer is not None or placement.wake_at is not None:
             self._arm()

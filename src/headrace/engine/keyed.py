@@ -82,6 +82,7 @@ class Keyed:
         self.purses = KeyPurses(ledger, clock)
         self._find = find
         self._ledger = ledger
+        self._clock = clock
         self._turn = 0
         self._limits: dict[str, KeyLimits] = {}
         self._budgets: dict[str, KeyBudget] = {}
@@ -120,9 +121,11 @@ class Keyed:
 
         def layer(handler: Handler) -> Handler:
             async def limited(call: Call, limits: KeyLimits) -> Reply:
-                leave = await self.meters.enter(
-                    call.key, limits, call.cost.tokens, crew
-                )
+                came_at = self._clock.monotonic()
+                tokens = call.cost.tokens
+                leave = await self.meters.enter(call.key, limits, tokens, crew)
+                # It waits for its turn as it would in the store, had it not been leased.
+                call.trace.queued_s += self._clock.monotonic() - came_at
                 return await _ended(handler, call, leave)
 
             def handle(call: Call) -> Awaitable[Reply]:

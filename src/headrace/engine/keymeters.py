@@ -168,18 +168,21 @@ class KeyMeters:
                 f"it may take {tokens} tokens, allowed with key {key} are "
                 f"{limits.tokens_per_minute:g} a minute"
             )
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        meter.waiting.append((turn, tokens))
-        self._serve(meter)
 
         def leave() -> None:
             meter.in_flight -= 1
             meter.items -= 1
             self._serve(meter)
 
+        now = self._clock.monotonic()
+        is_first = not meter.waiting and meter.way_until <= now
+        if is_first and meter.try_paced(now, tokens) is None:
+            return leave
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        meter.waiting.append((turn, tokens))
+        self._serve(meter)
         try:
-            if not turn.done():
-                await crew.rest_until(turn)
+            await crew.rest_until(turn)
         except BaseException:
             if turn.done() and not turn.cancelled() and turn.exception() is None:
                 leave()

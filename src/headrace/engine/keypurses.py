@@ -29,7 +29,7 @@ OF_KEY = f"{BUDGET} of key"
 _PARTS = 100
 """A hundredth of a budget is drawn at once: so often at most it is written for draws."""
 _DRY_S = 1.0
-"""So long the ledger is not asked again that had too little."""
+"""So long the ledger is not asked again for as much as it did not have."""
 
 
 class Ledger(Protocol):
@@ -71,6 +71,8 @@ class _Account:
         self.lock = asyncio.Lock()
         self.freed = asyncio.Event()
         self.dry_until = 0.0
+        self.dry_for = 0
+        """What the ledger did not have."""
         self.booked = 0
         """What the ledger had when it was asked last."""
         self.short = 0
@@ -190,7 +192,8 @@ class KeyPurses:
                 return
             account.add(-free)  # first: nobody may use what is on its way back
             try:
-                await self._ledger.book(key, account.span, -free)
+                _, account.booked = await self._ledger.book(key, account.span, -free)
+                account.dry_until = 0.0
             except StoreError:
                 account.add(free)
                 raise
@@ -210,7 +213,8 @@ class KeyPurses:
             wanted = need.nano - account.free
             if wanted <= 0:
                 return True  # somebody else has drawn, or given back
-            if self._clock.monotonic() < account.dry_until:
+            is_dry = self._clock.monotonic() < account.dry_until
+            if is_dry and wanted >= account.dry_for:
                 return False
             most = nano_of(budget.usd)
             # A part is of use only if calls under way may free the rest.
@@ -221,13 +225,14 @@ class KeyPurses:
             account.add(got)
             if got < wanted:
                 account.dry_until = self._clock.monotonic() + _DRY_S
+                account.dry_for = wanted
             return got >= wanted
 
 
 def _why(
     key: str, account: _Account, budget: KeyBudget, need: Amount, now: float
 ) -> str:
-    spent = Amount(account.booked - max(0, account.free))
+    spent = Amount(account.booked - account.free)
     words = why_spent(Purse(nano_of(budget.usd), None, spent), need)
     span = "" if budget.window == "total" else f" in {account.span}"
     return f"{OF_KEY} {key}{span}: {words}{_anew(budget, now)}"

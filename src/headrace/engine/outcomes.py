@@ -9,6 +9,7 @@ from headrace.model import Call, Failure, ItemState, Outcome, Reply, Trace
 from headrace.policies.budget import usd_of
 
 _SUCCEEDED = ItemState.SUCCEEDED
+_EXPIRED = ItemState.EXPIRED
 """Looked up once: 0.2 µs a time through the class (measured, Python 3.11)."""
 
 
@@ -58,6 +59,11 @@ def ended(call: Call, name: str, state: ItemState, failure: Failure) -> Outcome:
         call.trace,
         cost_usd=_cost(call.trace),
     )
+
+
+def stopped(call: Call, name: str, state: ItemState) -> Outcome:
+    """Return the outcome of an item that was stopped, begun or not."""
+    return ended(call, name, state, EXPIRED if state is _EXPIRED else CANCELLED)
 
 
 def _cost(trace: Trace) -> Decimal | None:

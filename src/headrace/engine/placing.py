@@ -318,6 +318,13 @@ class Placement:
             LimitExceeded: it costs more than the limits of all could ever hold.
             Unserved: nobody serves its model.
         """
+        only = self._only
+        if (
+            only is not None
+            and tokens <= only.rate.terms.most_tokens
+            and only.serves(call.model)
+        ):
+            return  # nearly always
         serving = [s for s in self.sites if s.serves(call.model)]
         if not serving:
             known = sorted({model for s in self.sites for model in s.models})

@@ -53,6 +53,13 @@ class Pool:
         """The endpoints that take calls, in the order in which they came."""
         return tuple(site.endpoint for site in self._gate.sites)
 
+    def why_cut_off(self) -> str:
+        """Return why no endpoint is of use now; empty while one may be."""
+        breakers = [site.breaker for site in self._gate.sites]
+        if any(b.state == "closed" or not b.is_hard for b in breakers):
+            return ""
+        return breakers[0].reason
+
     def views(self) -> tuple[EndpointView, ...]:
         """Return how each endpoint stands; those that take no calls are last."""
         self._forget()

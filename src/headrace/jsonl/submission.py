@@ -12,6 +12,9 @@ from headrace.jsonl.badline import double
 from headrace.jsonl.validation import Batch, Validation
 from headrace.ports import Intake
 
+_MOST_WAITING = 16
+"""Batches that wait while the store is busy: a megabyte of a batch's input."""
+
 OnDouble = Callable[[int, str], None]
 """Told of the line and the name of each that stands on an earlier line already."""
 
@@ -41,14 +44,16 @@ async def submit(intake: Intake, job: int, validation: Validation) -> int:
 
 
 class Adding:
-    """Stores batches one after the other, each while its caller reads the next one.
+    """Stores batches in their order, while its caller reads the next ones.
+
+    What comes while the store is busy goes in together.
 
     A block: what is under way at its end is waited for, or cancelled if it fails.
 
     Args:
         intake: the store.
         job: `Job.number` of an empty job in state `validating`.
-        on_double: told of each item that is left out, a batch late.
+        on_double: told of each item that is left out, some batches late.
     """
 
     def __init__(self, intake: Intake, job: int, on_double: OnDouble) -> None:
@@ -57,6 +62,7 @@ class Adding:
         self._on_double = on_double
         self._total = 0
         self._step: asyncio.Task[int] | None = None
+        self._waiting: list[Batch] = []
 
     async def __aenter__(self) -> Self:
         return self
@@ -76,16 +82,18 @@ class Adding:
             await self.wait_stored()
 
     async def add(self, batch: Batch) -> None:
-        """Begin to store a batch, once those before it are stored.
+        """Store a batch after those before it; wait only if too many wait already.
 
         Raises:
             JobError, StoreError: one of those before it could not be stored.
         """
-        total = await self.wait_stored()
-        self._step = asyncio.create_task(
-            add_first_of_each(self._intake, self._job, batch, total, self._on_double)
-        )
-        await asyncio.wait([self._step], timeout=0)  # until the store has it in hand
+        self._waiting.append(batch)
+        step = self._step
+        if step is None or step.done() or len(self._waiting) >= _MOST_WAITING:
+            await self._await_step()
+            self._begin()
+        assert self._step is not None
+        await asyncio.wait([self._step], timeout=0)  # let the store have its turn
 
     async def wait_stored(self) -> int:
         """Wait until all is stored; return how many items that is.
@@ -93,6 +101,23 @@ class Adding:
         Raises:
             JobError, StoreError: as `add`.
         """
+        await self._await_step()
+        if self._waiting:
+            self._begin()
+            await self._await_step()
+        return self._total
+
+    def _begin(self) -> None:
+        """Store all that waits."""
+        waiting, self._waiting = self._waiting, []
+        items = [item for batch in waiting for item in batch.items]
+        numbers = [number for batch in waiting for number in batch.numbers]
+        batch, total = Batch(items, numbers), self._total
+        self._step = asyncio.create_task(
+            add_first_of_each(self._intake, self._job, batch, total, self._on_double)
+        )
+
+    async def _await_step(self) -> None:
         if self._step is not None:
             step, self._step = self._step, None
             try:
@@ -100,7 +125,6 @@ class Adding:
             except asyncio.CancelledError:
                 self._step = step
                 raise
-        return self._total
 
 
 async def add_first_of_each(

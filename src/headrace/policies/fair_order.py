@@ -88,9 +88,6 @@ class FairOrder(Generic[M]):
             was_last: does nobody at all wait any more?
         """
         start, heap = member.start, self.heap
-        is_first = heap[0][1] == member.turn  # else it went out of turn
-        if is_first and start > self.virtual:
-            self.virtual = start
         finish = start + cost + member.debt
         if finish < start:
             finish = start
@@ -98,14 +95,17 @@ class FairOrder(Generic[M]):
         member.debt = 0.0
         if finish > self.latest:
             self.latest = finish
-        if member.live and is_first:
-            self.turns = turn = self.turns + 1
-            member.start, member.turn = finish, turn
-            heapreplace(heap, (finish, turn, member))
+        if heap[0][1] == member.turn:  # else it went out of turn
+            if start > self.virtual:
+                self.virtual = start
+            if member.live:
+                self.turns = turn = self.turns + 1
+                member.start, member.turn = finish, turn
+                heapreplace(heap, (finish, turn, member))
+            else:
+                heappop(heap)
         elif member.live:
             self.enter(member, finish)
-        elif is_first:
-            heappop(heap)
         if was_last:
             self.virtual = self.latest
 

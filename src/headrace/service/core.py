@@ -115,10 +115,11 @@ async def open_service(
         service = Service(home, settings, clock, files, room)
         home.changes.watch(service.metrics)
         home.changes.watch(TryLog(clock))
-        retention = Retention(home.store, clock, settings.keep_days)
+        store, keep_days = home.store, settings.keep_days
+        retention = Retention(store, service.filestore, clock, keep_days)
         try:
             async with (
-                service.filestore.tidied(service.uploads.tidy),
+                service.filestore.tidied(service.batches.inputs, service.uploads.tidy),
                 service.batches.kept(),
                 service.hub.running(),
                 service.watch.kept(),

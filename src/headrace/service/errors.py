@@ -14,7 +14,13 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 from starlette.types import Scope
 
-from headrace.errors import NotFound, QueueFull, StoreError, WrongState
+from headrace.errors import (
+    BeingSubmitted,
+    NotFound,
+    QueueFull,
+    StoreError,
+    WrongState,
+)
 
 _log = logging.getLogger("headrace.service")
 Handler = Callable[[Request, Exception], Awaitable[Response]]
@@ -172,6 +178,15 @@ async def _wrong_state(_: Request, error: Exception) -> Response:
     )
 
 
+async def _being_submitted(_: Request, error: Exception) -> Response:
+    assert isinstance(error, BeingSubmitted)
+    wait_s = str(max(1, math.ceil(error.retry_after_s)))
+    headers = {"retry-after": wait_s, "x-should-retry": "true"}
+    return error_response(
+        ApiError(409, str(error), code="being_submitted", headers=headers)
+    )
+
+
 async def _queue_full(_: Request, error: Exception) -> Response:
     assert isinstance(error, QueueFull)
     return error_response(queue_full(error))
@@ -226,6 +241,7 @@ HANDLERS: Mapping[type[Exception], Handler] = {
     RequestValidationError: _invalid,
     NotFound: _not_found,
     WrongState: _wrong_state,
+    BeingSubmitted: _being_submitted,
     QueueFull: _queue_full,
     StoreError: _store_failed,
     Exception: _fault,

@@ -78,13 +78,22 @@ class Repeats:
 
         So a repeat that comes while the first is still being answered finds it too.
         """
-        now = self._clock.utc()
-        body, until = _encode(_Made(id)), now + KEPT_S
-        for old in await self._documents.expired(KIND, now, _PRUNED_AT_ONCE):
-            await self._documents.delete(KIND, old.id)
+        await self._forget(_PRUNED_AT_ONCE)
+        body, until = _encode(_Made(id)), self._clock.utc() + KEPT_S
         while await self._documents.insert(KIND, key, body, "", until) is None:
             known = await self._documents.document(KIND, key)
             if known is None:
                 continue
             if await self._documents.replace(known, body, until) is not None:
                 return
+
+    async def tidy(self) -> None:
+        """Forget all whose time is over."""
+        while await self._forget(_PRUNED_AT_ONCE):
+            pass
+
+    async def _forget(self, most: int) -> int:
+        old = await self._documents.expired(KIND, self._clock.utc(), most)
+        for document in old:
+            await self._documents.delete(KIND, document.id)
+        return len(old)

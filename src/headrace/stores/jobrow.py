@@ -149,7 +149,7 @@ def first_row(new: NewJob, number: int, now: float) -> JobRow:
     """Return the row of a job that has just been submitted."""
     return JobRow(
         number=number,
-        id=new_job_id(),
+        id=new.id or new_job_id(),
         name=new.name,
         idempotency_key=new.idempotency_key,
         route=new.route,

@@ -15,7 +15,6 @@ from headrace.stores.packing import Packer
 from headrace.stores.sql import Taken
 from headrace.stores.sqlite_errors import translate
 from headrace.stores.statement import (
-    BLOCK_ROWS,
     SQLITE,
     Each,
     Packing,
@@ -117,14 +116,13 @@ class Connection:
 
     def _run_blocks(self, statement: RowStatement, rows: Sequence[Row]) -> int:
         """Insert as many whole blocks as there are; return how many rows that took."""
-        if statement.block is None or len(rows) < BLOCK_ROWS:
-            return 0
-        text = statement.block.compiled(SQLITE).text
-        whole = len(rows) - len(rows) % BLOCK_ROWS
-        for start in range(0, whole, BLOCK_ROWS):
-            block = rows[start : start + BLOCK_ROWS]
-            self.raw.execute(text, list(chain.from_iterable(block)))
-        return whole
+        done = 0
+        for size, block in statement.blocks.items():
+            while len(rows) - done >= size:
+                values = list(chain.from_iterable(rows[done : done + size]))
+                self.raw.execute(block.compiled(SQLITE).text, values)
+                done += size
+        return done
 
     def close(self) -> None:
         """Give the file back; idempotent."""

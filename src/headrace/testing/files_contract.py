@@ -123,6 +123,21 @@ async def two_writings_at_once_leave_one_of_them(files: Files) -> None:
     assert await whole(files, "a") in (one, two)
 
 
+async def tidying_leaves_files_and_writings_under_way_alone(files: Files) -> None:
+    async def tidied() -> AsyncIterator[bytes]:
+        yield b"x" * 3_000_000
+        await files.tidy()
+        yield b"y"
+
+    await files.write("a", pieces(b"old"))
+    reading = files.read("a")
+    begun = await anext(reading)
+    assert await files.write("a", tidied()) == 3_000_001
+    await files.tidy()
+    assert begun + b"".join([piece async for piece in reading]) == b"old"
+    assert await whole(files, "a") == b"x" * 3_000_000 + b"y"
+
+
 async def an_id_that_could_be_a_path_is_refused(files: Files) -> None:
     for id in _ODD_IDS:
         try:
@@ -142,5 +157,6 @@ CHECKS: Final[tuple[FilesCheck, ...]] = (
     a_cancelled_writing_changes_nothing,
     cancelled_at_any_step_it_is_whole_or_not_there,
     two_writings_at_once_leave_one_of_them,
+    tidying_leaves_files_and_writings_under_way_alone,
     an_id_that_could_be_a_path_is_refused,
 )

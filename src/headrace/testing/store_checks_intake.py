@@ -172,6 +172,13 @@ async def payloads_come_back_byte_for_byte(world: World) -> None:
     assert [lease.custom_id for lease in leases] == [i.custom_id for i in items]
 
 
+async def many_items_at_once_come_back_in_their_order(world: World) -> None:
+    job, _ = await world.store.submit(NewJob("r"), new_items(613))
+    leases = await take(world.store, await owner(world.store), job, 1_000)
+    assert [lease.seq for lease in leases] == list(range(613))
+    assert [NewItem(x.custom_id, x.payload) for x in leases] == new_items(613)
+
+
 async def jobs_are_listed_newest_first_in_pages(world: World) -> None:
     made = [(await submit(world.store, 1)).id for _ in range(5)]
     first = await world.store.jobs(limit=2)
@@ -220,6 +227,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     a_sealed_job_takes_no_more_items,
     an_empty_job_is_finalizing_when_sealed,
     payloads_come_back_byte_for_byte,
+    many_items_at_once_come_back_in_their_order,
     jobs_are_listed_newest_first_in_pages,
     a_removed_job_leaves_nothing_and_frees_its_name,
     a_job_that_runs_is_not_removed,

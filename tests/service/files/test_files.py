@@ -227,7 +227,7 @@ def test_a_file_whose_time_is_over_is_told_to_nobody_and_removed() -> None:
                 FileFacts(id, "", facts.filename, "batch", 1, past, past)
             )
             assert (await client.get(f"/v1/files/{id}")).status_code == 404
-            assert await store.tidy() == 1
+            assert await store.tidy(service.batches.inputs) == 1
             assert await service.files.size(id) is None
 
     asyncio.run(main())

@@ -16,7 +16,12 @@ from batch_building import CHAT, a_line
 from servers import PostgresServer, postgres_server
 from shell_live import COMMAND, Serve, clean_environment
 
-pytestmark = [pytest.mark.live, pytest.mark.postgres, pytest.mark.slow]
+pytestmark = [
+    pytest.mark.live,
+    pytest.mark.postgres,
+    pytest.mark.slow,
+    pytest.mark.timeout(120),  # starts a database server and three services
+]
 
 Provide = Callable[..., contextlib.AbstractContextManager[str]]
 COUNT = 500

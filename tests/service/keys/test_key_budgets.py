@@ -25,7 +25,7 @@ pytestmark = pytest.mark.live
 BODY = {"model": "m", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 10}
 REPLY = b'{"id":"c1","usage":{"prompt_tokens":6,"completion_tokens":4}}'
 DOLLAR_A_TOKEN = Price(Decimal(10**6), Decimal(10**6))
-"""So a call costs 10 dollars, and about 20 are set aside for it."""
+"""So a call costs 10 dollars, and about 30 are set aside for it."""
 JOBS = "/api/v1/jobs"
 
 

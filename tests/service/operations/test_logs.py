@@ -7,7 +7,7 @@ import logging
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from headrace.telemetry.logs import MASK, JsonLines, Masking, logging_to
+from headrace.telemetry.logs import MASK, JsonLines, Masking, PlainLines, logging_to
 
 PRINTABLE = st.characters(min_codepoint=33, max_codepoint=126)
 SECRET = st.text(PRINTABLE, min_size=6, max_size=60).filter(
@@ -74,3 +74,10 @@ def test_what_headrace_logs_comes_as_one_object_a_line() -> None:
         logging.getLogger("headrace.engine").warning("a\nb %s", "topsecret-1")
     (line,) = stream.getvalue().splitlines()
     assert json.loads(line)["message"] == f"a\nb {MASK}"
+
+
+def test_people_read_what_is_no_warning_as_it_is() -> None:
+    told = record_of("calls go to %s", "here")
+    assert PlainLines().format(told) == "calls go to here"
+    told.levelno, told.levelname = logging.WARNING, "WARNING"
+    assert PlainLines().format(told) == "WARNING headrace.test: calls go to here"

@@ -4,7 +4,6 @@ import asyncio
 from typing import Any
 
 import httpx2
-import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 import headrace
@@ -12,10 +11,7 @@ from headrace.clock import SystemClock
 from headrace.errors import StoreError
 from headrace.events import TryFailed
 from headrace.service.api import make_app
-from headrace.service.openai.batch import Batch
-from headrace.service.openai.batchbook import BatchBook, Hold
 from headrace.service.operations.metrics import MAX_ENDPOINTS, Metrics
-from headrace.service.operations.retention import Retention
 from headrace.service.stream.hub import Hub
 from service_building import client_of, opened, with_client
 from stream_building import Steps
@@ -136,53 +132,3 @@ def test_requests_are_counted_by_the_path_that_answers_them() -> None:
     assert f'{total}{{method="GET",path="none",status="404"}} 2.0' in lines
     assert f'{total}{{method="other",path="/health/live",status="405"}} 2.0' in lines
     assert not [line for line in lines if "secret" in line.lower()]
-
-
-class LaterClock(SystemClock):
-    """A clock some days ahead."""
-
-    days = 0.0
-
-    def utc(self) -> float:
-        return super().utc() + self.days * 86_400
-
-
-@pytest.mark.parametrize(("days", "removed"), [(0.9, 0), (1.1, 1)])
-def test_ended_jobs_are_removed_after_their_time(days: float, removed: int) -> None:
-    async def main() -> tuple[int, int]:
-        steps, clock = Steps(at=5), LaterClock()
-        async with headrace.open(":memory:", [steps.route]) as home:
-            await (await home.submit(range(3), "steps")).wait()
-            await home.submit(range(9), "steps")
-            clock.days = days
-            pruned = await Retention(home.store, clock, 1.0).prune()
-            return pruned, len(await home.store.jobs())
-
-    assert asyncio.run(main()) == (removed, 2 - removed)
-
-
-def test_without_a_setting_jobs_are_kept_for_ever() -> None:
-    async def main() -> int:
-        steps, clock = Steps(), LaterClock()
-        async with headrace.open(":memory:", [steps.route]) as home:
-            await (await home.submit(range(3), "steps")).wait()
-            clock.days = 36_000
-            return await Retention(home.store, clock, None).prune()
-
-    assert asyncio.run(main()) == 0
-
-
-@pytest.mark.parametrize(("ended_at", "is_kept"), [(100, False), (None, True)])
-def test_batches_are_forgotten_after_their_time(
-    ended_at: int | None, is_kept: bool
-) -> None:
-    batch = Batch("batch_a", "", "file-a", "/v1/x", "24h", 1, 2, completed_at=ended_at)
-
-    async def main() -> bool:
-        async with headrace.open(":memory:", [Steps().route]) as home:
-            book = BatchBook(home.store.documents())
-            await book.add(batch, Hold())
-            await Retention(home.store, SystemClock(), 1.0).prune()
-            return await book.find("batch_a") is not None
-
-    assert asyncio.run(main()) == is_kept

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -35,15 +34,6 @@ def test_the_start_says_where_calls_go_and_who_may_come(serve: Serve) -> None:
         "stopping: what is under way may end within 7.0 s; a second Ctrl-C cuts it off",
         "stopped: nothing was cut off",
     ]
-
-
-def test_for_programs_the_same_is_told_as_json(serve: Serve) -> None:
-    with serve("--base-url", "http://127.0.0.1:9", "--log", "json") as served:
-        told = [json.loads(line) for line in stopped(served).splitlines()]
-    assert {(line["level"], line["logger"]) for line in told} == {
-        ("info", "headrace.serve")
-    }
-    assert told[-1]["message"] == "stopped: nothing was cut off"
 
 
 def test_who_stops_a_service_in_the_middle_of_a_job_is_told_that_it_goes_on(

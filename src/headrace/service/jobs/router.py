@@ -51,7 +51,7 @@ _MOST_SEQ = 2**31 - 1
 _After = Annotated[int, Query(ge=0, le=2**53, description="Number to go on after.")]
 
 
-@router.post("", openapi_extra=BODY, responses=answering(JobObject, 404, 415))
+@router.post("", openapi_extra=BODY, responses=answering(JobObject, 404, 409, 415))
 async def submit_job(  # noqa: PLR0913  a route: all are named parameters
     request: Request,
     who: Submitter,

@@ -91,6 +91,13 @@ def as_api_error(error: CallError) -> ApiError:
     return ApiError(_status_of(error), error.message, code=str(error.code))
 
 
+def cut_off(why: str, waited_s: float) -> ApiError:
+    """Return the refusal of a call that no endpoint could take."""
+    message = f"no endpoint is of use now ({why}), nor was one within {waited_s:g} s"
+    headers = {"retry-after": f"{waited_s:g}"}
+    return ApiError(503, message, code="upstream_down", headers=headers)
+
+
 def rejected(error: Rejected) -> ApiError:
     """Return the refusal of a call that was never sent."""
     if isinstance(error, BudgetSpent):

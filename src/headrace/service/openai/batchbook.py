@@ -7,7 +7,7 @@ it. So finding the unfinished ones takes no longer when a million have ended.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 
 import msgspec
 
@@ -130,15 +130,27 @@ class BatchBook:
         """Nobody needs to look after this batch any more; idempotent."""
         await self._documents.delete(OPEN_KIND, id)
 
-    async def forget(self, until: float) -> int:
-        """Forget the batches that ended before a moment (UTC seconds); return how many."""
-        forgotten, last = 0, None
+    async def inputs(self) -> set[str]:
+        """Return the ids of the inputs of all batches that have not ended."""
+        found: set[str] = set()
+        for open_ in await self.unfinished():
+            batch = await self.find(open_.id)
+            if batch is not None:
+                found.add(batch.input_file_id)
+        return found
+
+    async def ended_before(self, until: float) -> AsyncIterator[Batch]:
+        """Give the batches that ended before a moment (UTC seconds), oldest first."""
+        last = None
         while page := await self._documents.documents(
             KIND, after=last, limit=_PAGE, oldest_first=True
         ):
             last = page[-1].number
             for document in page:
-                ended_at = _batch(document.body).ended_at
-                if ended_at is not None and ended_at < until:
-                    forgotten += await self._documents.delete(KIND, document.id)
-        return forgotten
+                batch = _batch(document.body)
+                if batch.ended_at is not None and batch.ended_at < until:
+                    yield batch
+
+    async def forget(self, id: str) -> None:
+        """Forget a batch that has ended; idempotent."""
+        await self._documents.delete(KIND, id)

@@ -111,7 +111,7 @@ class Course:
         if left_s <= 0:
             await self._end_unchecked(batch)
             return
-        if await self._tools.files.purpose(batch.input_file_id, batch.tenant) is None:
+        if not await self._tools.files.is_kept(batch.input_file_id, batch.tenant):
             await self._refuse(batch, (_file_gone(batch),))
             return
         try:
@@ -189,9 +189,9 @@ class Course:
 
     async def _interrupted(self, batch: Batch) -> None:
         """Find out why a validation could not go on; the rest is the next step's."""
-        purpose = await self._tools.files.purpose(batch.input_file_id, batch.tenant)
+        is_kept = await self._tools.files.is_kept(batch.input_file_id, batch.tenant)
         await self._forget(batch)
-        if purpose is None:
+        if not is_kept:
             await self._refuse(batch, (_file_gone(batch),))
         elif batch.expires_at <= self._now():
             await self._end_unchecked(batch)

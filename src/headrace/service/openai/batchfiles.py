@@ -35,6 +35,10 @@ class BatchFiles(Protocol):
         """Return what a file is for; None if this tenant has none of that id."""
         ...
 
+    async def is_kept(self, id: str, tenant: str) -> bool:
+        """Are the bytes of a file there, though its time may be over?"""
+        ...
+
     def read(self, id: str) -> AsyncIterator[bytes]:
         """Give a file's bytes. Raises NotFound at the first piece if it is gone."""
         ...

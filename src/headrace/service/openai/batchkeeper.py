@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import secrets
-import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
@@ -14,6 +12,7 @@ from functools import partial
 import msgspec
 
 from headrace.errors import HeadraceError, NotFound, StoreError
+from headrace.holders import has_died, this_process
 from headrace.ports.documents import Document
 from headrace.service.openai import batch as steps
 from headrace.service.openai.batch import Batch, RequestCounts, counts_of, window_s
@@ -56,7 +55,7 @@ class Batches:
         self._book = tools.book
         self._clock = tools.clock
         self._course = Course(tools)
-        self._me = f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(8)}"
+        self._me = f"{this_process()}/{secrets.token_hex(8)}"
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._renew_at: dict[str, float] = {}
         self._again_at: dict[str, float] = {}
@@ -144,6 +143,10 @@ class Batches:
             await self._course.cancel_job(job)
         return await self._counted(batch)
 
+    async def inputs(self) -> set[str]:
+        """Return the ids of the inputs of all batches that have not ended."""
+        return await self._book.inputs()
+
     async def is_known(self, id: str) -> bool:
         """Is there a batch of that id?"""
         return await self._book.find(id) is not None
@@ -168,7 +171,8 @@ class Batches:
             WrongState: it has not ended, or every line has its answer.
         """
         old = await self.get(id, tenant)
-        file_id = await write_failed_lines(self._store, self._tools.files, old)
+        new_id = new_id or new_batch_id()
+        file_id = await write_failed_lines(self._store, self._tools.files, old, new_id)
         new = NewBatch(
             file_id,
             old.endpoint,
@@ -232,7 +236,7 @@ class Batches:
         is_ours = hold.holder == self._me
         if is_ours and id in self._tasks and now < self._renew_at.get(id, 0.0):
             return
-        if not is_ours and now < hold.until and not _has_died(hold.holder):
+        if not is_ours and now < hold.until and not has_died(hold.holder):
             self._give_up(id)
             return
         if now < self._again_at.get(id, 0.0):
@@ -279,18 +283,3 @@ class Batches:
                     await self._book.hold(document, Hold())
         except StoreError as error:
             _log.warning("batches go on in %.0f s: %s", HOLD_S, error)
-
-
-def _has_died(holder: str) -> bool:
-    """Say whether a process of this machine has died, for sure."""
-    host, _, rest = holder.partition("/")
-    pid = rest.partition("/")[0]
-    if host != socket.gethostname() or not pid.isdecimal():
-        return False
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False
-    return False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import AsyncIterator
 
 from headrace.errors import NotFound, WrongState
@@ -14,11 +13,22 @@ from headrace.service.openai.batch import Batch
 from headrace.service.openai.batchfiles import BatchFiles, NewFile, file_id_of
 from headrace.service.openai.batchresults import pages_of
 
+INPUT_KEPT_S = 30 * 86_400
+"""Seconds for which an input is kept, as one that is uploaded."""
 
-async def write_failed_lines(store: Jobs, files: BatchFiles, batch: Batch) -> str:
+
+async def write_failed_lines(
+    store: Jobs, files: BatchFiles, batch: Batch, new_id: str
+) -> str:
     """Write the lines of an ended batch that have no answer to a new input file.
 
-    Takes one bit of memory a line.
+    Takes one bit of memory a line. For the same new batch it is the same file.
+
+    Args:
+        store: where the outcomes are.
+        files: where the inputs are.
+        batch: the one that has ended.
+        new_id: of the batch that the lines are for.
 
     Returns:
         The file's id.
@@ -35,8 +45,9 @@ async def write_failed_lines(store: Jobs, files: BatchFiles, batch: Batch) -> st
     if job is None or await files.purpose(batch.input_file_id, batch.tenant) is None:
         raise NotFound(f"the lines of batch '{batch.id}' are not kept any more")
     unanswered = await _unanswered(store, job)
-    file_id = file_id_of(batch.id, f"retry {secrets.token_hex(16)}")
-    new = NewFile(file_id, batch.tenant, f"{batch.id}_retry.jsonl", "batch")
+    file_id = file_id_of(new_id, "input")
+    name = f"{batch.id}_retry.jsonl"
+    new = NewFile(file_id, batch.tenant, name, "batch", INPUT_KEPT_S)
     await files.put(new, _chosen(files, batch, unanswered))
     return file_id
 

@@ -11,6 +11,7 @@ from collections.abc import (
     AsyncIterator,
     Awaitable,
     Callable,
+    Container,
 )
 from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Final, Literal
@@ -28,7 +29,12 @@ _ALPHABET: Final = "abcdefghijklmnopqrstuvwxyz234567"
 _UPLOAD_S: Final = 86_400.0
 """An upload that takes longer was cut off by a kill."""
 _TIDY_S: Final = 60.0
+_IN_USE_S: Final = 60.0
+"""After so long it is looked at again whether an expired file is still in use."""
 _PAGE: Final = 500
+
+
+InUse = Callable[[], Awaitable[Container[str]]]
 
 
 class FileFacts(msgspec.Struct, frozen=True):
@@ -200,35 +206,48 @@ class FileStore:
         await self.get(id, tenant)
         await self.discard(id)
 
-    async def tidy(self) -> int:
-        """Forget files whose time is over; return how many."""
-        count = 0
-        while gone := await self._documents.expired(KIND, self._clock.utc()):
+    async def tidy(self, in_use: InUse) -> int:
+        """Forget files whose time is over; return how many.
+
+        What is in use then is not seen any more, but its bytes stay until it is not.
+        """
+        count, now, used = 0, self._clock.utc(), None
+        while gone := await self._documents.expired(KIND, now):
+            used = await in_use() if used is None else used
             for document in gone:
-                await self.discard(document.id)
-            count += len(gone)
+                if document.id in used:
+                    later = now + _IN_USE_S
+                    await self._documents.replace(document, document.body, later)
+                else:
+                    await self.discard(document.id)
+                    count += 1
         return count
 
     @asynccontextmanager
-    async def tidied(self, also: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
+    async def tidied(
+        self, in_use: InUse, also: Callable[[], Awaitable[None]]
+    ) -> AsyncIterator[None]:
         """Forget files in time while the block lasts.
 
         Args:
+            in_use: returns the ids of files that somebody still needs.
             also: what else is to be tidied about once a minute.
         """
-        tidying = asyncio.create_task(self._keep_tidy(also))
+        tidying = asyncio.create_task(self._keep_tidy(in_use, also))
         try:
             yield
         finally:
             tidying.cancel()
             await asyncio.gather(tidying, return_exceptions=True)
 
-    async def _keep_tidy(self, also: Callable[[], Awaitable[None]]) -> None:
+    async def _keep_tidy(
+        self, in_use: InUse, also: Callable[[], Awaitable[None]]
+    ) -> None:
         while True:
             try:
                 await self._files.tidy()
                 await also()
-                await self.tidy()
+                await self.tidy(in_use)
             except StoreError as error:
                 _log.warning("files are tidied later: %s", error)
             await self._clock.sleep(_TIDY_S)
@@ -236,9 +255,10 @@ class FileStore:
     def _is_seen(self, document: Document, tenant: str | None) -> bool:
         if tenant not in (None, document.tenant):
             return False
-        if document.expires_at is not None and document.expires_at <= self._clock.utc():
+        facts = _decode(document.body)
+        if facts.expires_at is not None and facts.expires_at <= self._clock.utc():
             return False
-        return _decode(document.body).status == "processed"
+        return facts.status == "processed"
 
     # ---- what batches need
 
@@ -248,6 +268,11 @@ class FileStore:
             return (await self.get(id, tenant)).purpose
         except NotFound:
             return None
+
+    async def is_kept(self, id: str, tenant: str) -> bool:
+        """Are the bytes of a file there, though its time may be over?"""
+        found = await self._documents.document(KIND, id)
+        return found is not None and found.tenant == tenant
 
     def read(self, id: str) -> AsyncIterator[bytes]:
         """Give a file's bytes, as `content`."""

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import Depends, Request, Response
 
 from headrace.engine.shutdown import Drained
-from headrace.errors import CallError, QueueFull, Rejected
+from headrace.errors import CallError, ErrorCode, QueueFull, Rejected, TimedOut
 from headrace.model import Priority, Reply
 from headrace.providers.dialects import dialect_named
 from headrace.service.auth import demand, principal
@@ -18,6 +18,7 @@ from headrace.service.middleware import at_end
 from headrace.service.openai.answering import (
     StreamedAnswer,
     call_refused,
+    cut_off,
     rejected,
     whole_answer,
 )
@@ -36,6 +37,9 @@ from headrace.wire import HttpRequest
 
 _CLIENT_GONE = 499
 """As nginx says it; nobody reads it."""
+_CUT_OFF_S = 7.0
+"""So long a call waits for an upstream that is of no use: longer than the first pause of
+a breaker (5 s, more or less a fifth), so that one that was only restarted is met again."""
 
 router = SiftingRouter(tags=["gateway"], route_class=DirectRoute)
 Who = Annotated[Principal, Depends(principal)]
@@ -103,15 +107,23 @@ async def _ask(
     priority: Priority,
     deadline_s: float,
 ) -> Reply:
+    home = _service(request).home
+    why = home.endpoints(ROUTE).why_cut_off()
+    if deadline_s <= _CUT_OFF_S:
+        why = ""  # the client's own limit comes first
     try:
-        return await _service(request).home.ask(
+        return await home.ask(
             call,
             ROUTE,
             priority=priority.name,
             tenant=who.tenant,
-            deadline_s=deadline_s,
+            deadline_s=_CUT_OFF_S if why else deadline_s,
             key=who.key_id,
         )
+    except TimedOut as error:
+        if why and error.code is ErrorCode.EXPIRED:
+            raise cut_off(why, _CUT_OFF_S) from error
+        raise
     except QueueFull:
         raise
     except Rejected as error:
