@@ -212,6 +212,16 @@ class KeyMeters:
             room = min(room, limits.in_flight - meter.in_flight + few - waiting)
         return max(0, room)
 
+    def under_way(self, key: str) -> tuple[int, int]:
+        """Return how many calls and items of a key run, and how many items wait for it.
+
+        Those that wait in the store are not counted.
+        """
+        meter = self._meters.get(key)
+        if meter is None:
+            return 0, 0
+        return meter.in_flight, sum(not turn.done() for turn, _ in meter.waiting)
+
     def _serve(self, meter: _Meter) -> None:
         """Let items go that may, in their order."""
         now = self._clock.monotonic()

@@ -65,6 +65,10 @@ class Door:
             raise _refusal(found, terms.limits, count)
         return found
 
+    def under_way(self, key_id: str) -> tuple[int, int]:
+        """Return how many calls and items of a key run, and how many items wait for it."""
+        return self._keyed.meters.under_way(key_id)
+
     async def expect_money(self, who: Principal) -> None:
         """Refuse new work of a key that has nothing left to spend.
 

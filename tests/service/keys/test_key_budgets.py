@@ -129,6 +129,8 @@ def test_a_job_waits_for_the_money_of_its_key_and_goes_on_by_itself(
             paused = await until(place, id, "paused")
             why = (await place.client.get(f"{JOBS}/{id}/why")).json()
             assert why["pause_reason"].startswith(f"budget of key {place.key.id}: ")
+            assert why["key"]["budget"]["usd"] == 100.0
+            assert (why["key"]["in_flight"], why["key"]["waiting"]) == (0, 0)
             assert paused["counts"]["failed"] == 0
             text = place.client.headers["authorization"].removeprefix("Bearer ")
         async with placed(url, tmp_path, text) as place:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import Path, Request, Response
 from fastapi.responses import JSONResponse
 
 from headrace.errors import ConfigError
@@ -16,9 +16,10 @@ from headrace.service.documenting import answering
 from headrace.service.errors import ApiError
 from headrace.service.keys import Key, NewKey, asked_budget
 from headrace.service.keyviews import key_view
+from headrace.service.sifting import SiftingRouter
 from headrace.terms import KeyLimits
 
-router = APIRouter(prefix="/api/v1/keys", tags=["administration"])
+router = SiftingRouter(prefix="/api/v1/keys", tags=["administration"])
 KeyId = Annotated[str, Path(max_length=64, description="As the list shows it.")]
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from headrace.durable import Headrace
 from headrace.errors import NotFound
 from headrace.insight.estimate import Estimate, Road, estimate
 from headrace.insight.tally import Tally
 from headrace.jobhandle import JobHandle
-from headrace.jobs import Job
+from headrace.jobs import KEY, Job
 from headrace.model import Cost
 from headrace.policies.budget import Tariff, dearest, tariff_for, tariffs_of
 from headrace.service.core import ROUTE, Service
 from headrace.service.jobs.documenting import EstimateRequest
+from headrace.service.keyviews import key_view
 from headrace.service.principal import Principal
 from headrace.service.veil import Veil
 
@@ -52,6 +55,24 @@ async def tallied(home: Headrace, job: Job, veil: Veil) -> Tally:
             tally.add(veil.outcome(outcome))
         number = page[-1].number
     return tally
+
+
+async def key_fields(service: Service, job: Job) -> dict[str, Any] | None:
+    """Return what binds a job by its key, and how much of that is in use; None = none."""
+    id = job.metadata.get(KEY)
+    key = None if id is None else await service.keys.find(id)
+    if key is None:
+        return None
+    use = await service.keybook.use(key.id)
+    view = key_view(key, use, service.clock.utc())
+    in_flight, waiting = service.door.under_way(key.id)
+    return {
+        "id": key.id,
+        "limits": view["limits"],
+        "budget": view["budget"],
+        "in_flight": in_flight,
+        "waiting": waiting,
+    }
 
 
 async def estimated(

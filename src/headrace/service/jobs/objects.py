@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 
 from headrace.jobs import JobState
 from headrace.model import ItemState
+from headrace.service.admin.keyobjects import KeyBudgetObject, KeyLimitsObject
 from headrace.service.documenting import example
 
 _COUNTS = {
@@ -216,6 +217,16 @@ class SickObject(BaseModel):
     times: float
 
 
+class BindingKey(BaseModel):
+    """What binds a job by its key, and how much of that is in use."""
+
+    id: str
+    limits: KeyLimitsObject
+    budget: KeyBudgetObject | None
+    in_flight: int = Field(description="Calls and items of the key that run now.")
+    waiting: int = Field(description="Items that are next, and wait for the key.")
+
+
 class ExplainedJob(JobObject):
     """A job, and where its time went."""
 
@@ -231,6 +242,7 @@ class ExplainedJob(JobObject):
         latency_s={"p50": 0.8, "p95": 0.8, "p99": 0.8},
         time_s={"in_flight": 0.8},
         bound="in_flight",
+        key=None,
     )
 
     failures: list[FailureObject]
@@ -245,6 +257,7 @@ class ExplainedJob(JobObject):
     latency_s: dict[str, float]
     time_s: dict[str, float] = Field(description="Seconds by what they went to.")
     bound: str = Field(description="What held the job back most.")
+    key: BindingKey | None = Field(description="The one it was submitted with.")
 
 
 class EstimateObject(BaseModel):

@@ -17,7 +17,7 @@ from headrace.service.auth import Reader, Submitter
 from headrace.service.core import ROUTE, Service
 from headrace.service.documenting import answering, refusals
 from headrace.service.errors import ApiError, envelope
-from headrace.service.jobs.desk import estimated, found, listed, tallied
+from headrace.service.jobs.desk import estimated, found, key_fields, listed, tallied
 from headrace.service.jobs.documenting import (
     BODY,
     ON_FAILURE,
@@ -222,7 +222,8 @@ async def explain_job(request: Request, who: Reader, job_id: str) -> Response:
     job = (await found(home, who, job_id)).job
     tally = await tallied(home, job, veil)
     troubles = () if veil.is_on else await home.store.troubles(job.number)
-    return _answer(why_view(job, tally, troubles))
+    key = await key_fields(service, job)
+    return _answer({**why_view(job, tally, troubles), "key": key})
 
 
 @router.post("/{job_id}/cancel", responses=answering(JobObject, 404, 409))
