@@ -22,7 +22,8 @@ HeadraceError
 │   ├── QueueFull          as many calls or items wait as may
 │   └── Unserved           no endpoint of the pool serves the call's model
 ├── JobError               NotFound, WrongState, LeaseLost, DuplicateItem, BeingSubmitted
-├── StoreError             database unreachable, locked, full or corrupt
+├── StoreError             database unreachable, locked or corrupt
+│   └── StoreFull          no room on the disk
 ├── OutputError            an output file cannot be written: OutputLocked, OutputClosed
 └── UpstreamDown           no endpoint has answered for longer than we wait
 ```
@@ -259,6 +260,10 @@ class LeaseLost(JobError):
 
 class StoreError(HeadraceError):
     """The database is unreachable, locked, full or corrupt; nothing is lost."""
+
+
+class StoreFull(StoreError):
+    """The disk is full; once there is room, all goes on."""
 
 
 class OutputError(HeadraceError):

@@ -10,8 +10,12 @@ from pathlib import Path
 import pytest
 
 from headrace.clock import SystemClock
+from headrace.errors import StoreError
 from headrace.ports import Store
 from headrace.stores.opening import open_store
+from headrace.stores.sql import SqlStore
+from headrace.stores.sqlite import open_sqlite
+from headrace.stores.sqlite_connection import SqliteFile
 from headrace.stores.sqlite_lives import Lives
 from headrace.testing.store_world import seen, submit
 
@@ -84,6 +88,24 @@ def test_who_retires_leaves_no_lock(tmp_path: Path) -> None:
         epoch = await store.register("host", 1, LONG_S)
         assert locks_in(tmp_path)
         await store.retire(epoch)
+        assert not locks_in(tmp_path)
+        await store.close()
+
+    asyncio.run(main())
+
+
+def test_who_cannot_say_that_it_ends_is_seen_dead_at_once(tmp_path: Path) -> None:
+    async def main() -> None:
+        backend = await open_sqlite(SqliteFile(tmp_path / "a.db", SystemClock()))
+        store = SqlStore(backend)
+        job = await submit(store, 5)
+        epoch = await store.register("host", 1, LONG_S)
+        await store.lease(epoch, [(job.number, 5)])
+        backend._writer.raw.execute("PRAGMA query_only=ON")
+        with pytest.raises(StoreError, match="read-only"):
+            await store.retire(epoch)
+        backend._writer.raw.execute("PRAGMA query_only=OFF")
+        assert await store.rescue(5) == 5
         assert not locks_in(tmp_path)
         await store.close()
 

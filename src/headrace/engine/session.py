@@ -20,7 +20,7 @@ from headrace.engine.remembering import Remembering
 from headrace.engine.served import Served
 from headrace.engine.shutdown import Shutdown
 from headrace.engine.vigil import Vigil
-from headrace.errors import JobError, LeaseLost, UpstreamDown, WrongState
+from headrace.errors import JobError, LeaseLost, StoreFull, UpstreamDown, WrongState
 from headrace.events import JobMoved as JobMovedEvent
 from headrace.events import Listener, TryFailed
 from headrace.jobs import JOB_ENDS, Job, JobState
@@ -30,6 +30,8 @@ _log = logging.getLogger("headrace")
 UPSTREAM = "upstream: "
 """Begins the reason of a pause that the upstream caused."""
 _CHORES_S = 1.0
+_ROOM_S = 5.0
+"""A process that serves for ever outlives a full disk, and tries again so often."""
 _HTTP_RESCUES = 100
 _PAGE = 100
 _RUNNABLE = (JobState.QUEUED, JobState.IN_PROGRESS)
@@ -97,10 +99,22 @@ class Session:
             except LeaseLost:
                 if self._tools.shutdown.draining.is_set() or self._is_paused:
                     return
+            except StoreFull as error:
+                if self._until is not None or await self._wait_room(error):
+                    raise
             else:
                 if self._down is not None:
                     raise self._down
                 return
+
+    async def _wait_room(self, error: StoreFull) -> bool:
+        """Wait a little for room on the disk; return whether to stop meanwhile."""
+        _log.error("jobs wait until there is room: %s", error)
+        draining = self._tools.shutdown.draining
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_ROOM_S):
+                await draining.wait()
+        return draining.is_set()
 
     def look(self) -> None:
         """There may be new work in the store."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import fcntl
 import os
 from collections.abc import AsyncGenerator, AsyncIterable, Callable
@@ -11,13 +12,14 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final, TypeVar
 from uuid import uuid4
 
-from headrace.errors import NotFound, StoreError
+from headrace.errors import NotFound, StoreError, StoreFull
 from headrace.files.ids import checked
 from headrace.ports import PIECE_BYTES
 
 T = TypeVar("T")
 
 _PARTIAL: Final = ".partial"
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
 
 class DirectoryFiles:
@@ -184,7 +186,8 @@ def _translated(work: Callable[..., T], *arguments: Any) -> T:
     try:
         return work(*arguments)
     except OSError as error:
-        raise StoreError(f"files: {error}; free room, or mend the disk") from error
+        kind = StoreFull if error.errno in _FULL else StoreError
+        raise kind(f"files: {error}; free room, or mend the disk") from error
 
 
 def _unlinked(path: Path) -> bool:

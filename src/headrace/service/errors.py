@@ -19,6 +19,7 @@ from headrace.errors import (
     NotFound,
     QueueFull,
     StoreError,
+    StoreFull,
     WrongState,
 )
 
@@ -199,6 +200,17 @@ async def _store_failed(_: Request, error: Exception) -> Response:
     return error_response(ApiError(503, message, code="store_error", headers=headers))
 
 
+async def _store_full(_: Request, error: Exception) -> Response:
+    # The official clients would send a large file again three times.
+    headers = {"retry-after": "60", "x-should-retry": "false"}
+    _log.error("there is no room: %s", error)
+    message = (
+        "the disk of this service is full; nothing of this request was kept; send it "
+        "again when there is room"
+    )
+    return error_response(ApiError(503, message, code="disk_full", headers=headers))
+
+
 async def _fault(request: Request, error: Exception) -> Response:
     """Answer for a fault of our own; its traceback goes to the log alone."""
     request_id = request.scope.get(REQUEST_ID, "")
@@ -243,6 +255,7 @@ HANDLERS: Mapping[type[Exception], Handler] = {
     WrongState: _wrong_state,
     BeingSubmitted: _being_submitted,
     QueueFull: _queue_full,
+    StoreFull: _store_full,
     StoreError: _store_failed,
     Exception: _fault,
 }

@@ -183,6 +183,9 @@ class PostgresBackend:
     async def hold(self, epoch: int) -> None:
         """Nobody on another host could see a lock of ours: only the lease counts."""
 
+    async def free(self, epoch: int) -> None:
+        return
+
     async def let_go(self, epoch: int) -> None:
         return
 

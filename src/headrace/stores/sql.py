@@ -68,6 +68,10 @@ class Backend(Protocol):
         """Show that an owner lives, for as long as this process does."""
         ...
 
+    async def free(self, epoch: int) -> None:
+        """Let an owner be seen dead that ended and could not say so; idempotent."""
+        ...
+
     async def let_go(self, epoch: int) -> None:
         """Forget an owner that has ended or died; idempotent."""
         ...
@@ -210,7 +214,11 @@ class SqlStore:
         return await self._backend.write(lambda: steps_leases.reclaim(job))
 
     async def retire(self, epoch: int) -> None:
-        await self._backend.write(lambda: steps_leases.retire(epoch))
+        try:
+            await self._backend.write(lambda: steps_leases.retire(epoch))
+        except BaseException:
+            await self._backend.free(epoch)
+            raise
         await self._backend.let_go(epoch)
 
     async def record(

@@ -117,6 +117,9 @@ class SqliteBackend:
     async def hold(self, epoch: int) -> None:
         await self._writing.run(lambda: self._lives.hold(epoch))
 
+    async def free(self, epoch: int) -> None:
+        await self._writing.run(lambda: self._lives.free(epoch))
+
     async def let_go(self, epoch: int) -> None:
         await self._writing.run(lambda: self._lives.let_go(epoch))
 

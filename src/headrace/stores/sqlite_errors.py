@@ -6,7 +6,7 @@ import sqlite3
 from pathlib import Path
 from typing import Final
 
-from headrace.errors import StoreError
+from headrace.errors import StoreError, StoreFull
 
 _ADVICE: Final = {
     sqlite3.SQLITE_FULL: "the disk is full: free some space, then run again",
@@ -33,4 +33,5 @@ def translate(error: sqlite3.Error, path: Path) -> StoreError:
     code = getattr(error, "sqlite_errorcode", None)
     primary = None if code is None else code & 0xFF  # the rest is the extended code
     advice = _ADVICE.get(primary or 0, "the database refused")
-    return StoreError(f"store {path}: {advice} ({error})")
+    kind = StoreFull if primary == sqlite3.SQLITE_FULL else StoreError
+    return kind(f"store {path}: {advice} ({error})")

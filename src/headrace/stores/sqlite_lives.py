@@ -46,6 +46,10 @@ class Lives:
         """Forget an owner that has ended or died; idempotent."""
         with suppress(OSError):
             self._place(epoch).unlink(missing_ok=True)
+        self.free(epoch)
+
+    def free(self, epoch: int) -> None:
+        """Let an owner be seen dead that ended and could not say so; idempotent."""
         fd = self._held.pop(epoch, None)
         if fd is not None:
             os.close(fd)
