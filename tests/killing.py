@@ -28,7 +28,10 @@ ENDS = frozenset({"completed", "failed", "expired", "cancelled"})
 STATES = ("validating", "in_progress", "finalizing", "cancelling")
 _POLL_S = 0.003
 _PATIENCE_S = 900.0
-_SUCCEEDED = 2
+_ANSWERED = (2, 3)
+"""Succeeded, and failed, as the stores keep it."""
+_WRONG_EVERY = 2
+"""Of so many lines one is refused, so that there is a file of errors, too."""
 
 
 @dataclass
@@ -40,6 +43,8 @@ class Spot:
     """`seq` of each line with an answer."""
     calls: dict[int, int]
     """How often the provider had been asked for each line."""
+    files: frozenset[str]
+    """Ids of all files that were whole."""
 
 
 @dataclass
@@ -143,11 +148,12 @@ class Service:
         return counts
 
 
-def input_of(lines: int) -> bytes:
+def input_of(lines: int, wrong_every: int | None = None) -> bytes:
     """Return an input; its lines are named `r0`, `r1`, …"""
     made = []
     for n in range(lines):
-        message = {"role": "user", "content": f"question {n}"}
+        is_wrong = wrong_every is not None and n % wrong_every == 0
+        message = {"role": "user", "content": 0 if is_wrong else f"question {n}"}
         body = {"model": "m", "messages": [message], "max_tokens": 4}
         line = {"custom_id": f"r{n}", "method": "POST", "url": CHAT, "body": body}
         made.append(json.dumps(line))
@@ -177,6 +183,8 @@ class Killing:
         self._longest_s = longest_s
         self._id = ""
         self._spots: list[Spot] = []
+        self._earlier: set[str] = set()
+        """Ids of the files of batches that have ended."""
         self.found = Findings()
 
     def run(self, states: Sequence[str], kills: int) -> Findings:
@@ -201,6 +209,7 @@ class Killing:
             self._begin()
         began_at = time.monotonic()
         before = 0 if state != "in_progress" else self._succeeded()
+        whole = len(self._whole())
         if state == "cancelling":
             self._cancel()
         self._wait(lambda: self._state() in ENDS | {state})
@@ -212,7 +221,10 @@ class Killing:
         if state == "in_progress" and self.found.kills[state] % 2:
             self._wait(lambda: self._succeeded() > before or self._state() != state)
             self.found.went_on_s.append(time.monotonic() - began_at)
-        time.sleep(self._chance.uniform(0, self._longest_s[state]))
+        if state == "finalizing" and self.found.kills[state] % 4 == 1:
+            self._wait(lambda: len(self._whole()) > whole or self._state() != state)
+        else:
+            time.sleep(self._chance.uniform(0, self._longest_s[state]))
         service.kill()
         self._look(state)
 
@@ -220,7 +232,7 @@ class Killing:
         """Upload an input and make a batch of it."""
         self._service.wait_ready()
         with httpx2.Client(base_url=self._service.url, timeout=60) as client:
-            data = {"file": ("in.jsonl", input_of(self._lines))}
+            data = {"file": ("in.jsonl", input_of(self._lines, _WRONG_EVERY))}
             sent = client.post("/v1/files", data={"purpose": "batch"}, files=data)
             wanted = {
                 "input_file_id": sent.json()["id"],
@@ -246,11 +258,11 @@ class Killing:
             if batch.get("state", "validating") != state:
                 self.found.missed += 1
                 return
-            query = "SELECT seq FROM items WHERE job = ? AND state = ?"
-            rows = connection.execute(query, (batch.get("job"), _SUCCEEDED))
+            query = "SELECT seq FROM items WHERE job = ? AND state IN (?, ?)"
+            rows = connection.execute(query, (batch.get("job"), *_ANSWERED))
             stored = frozenset(row[0] for row in rows)
         self.found.kills[state] += 1
-        self._spots.append(Spot(state, stored, self._asked(batch)))
+        self._spots.append(Spot(state, stored, self._asked(batch), self._whole()))
 
     def _check(self) -> None:
         """Check a batch that has ended."""
@@ -273,7 +285,8 @@ class Killing:
             told == (self._lines, len(good), failed),
             f"counts {told}, the files have {(self._lines, len(good), failed)}",
         )
-        found.poisoned += failed
+        refused = sum(1 for line in bad if (line["response"] or {}).get("status_code"))
+        found.poisoned += failed - refused
         found.lines += self._lines
         self._check_calls(service.batch(self._id))
         self._check_files(batch)
@@ -289,16 +302,23 @@ class Killing:
             )
 
     def _check_files(self, batch: dict[str, Any]) -> None:
-        kept = {path.name for path in (self.folder / "headrace.db.files").iterdir()}
+        """Check that what was written before a kill is what the batch names now."""
+        kept = self._files()
         wanted = {batch[f"{what}_file_id"] for what in ("input", "output", "error")}
-        missing = {id for id in wanted if id} - kept
+        wanted.discard(None)
+        missing = wanted.union(*(spot.files for spot in self._spots)) - kept
         self.found.expect(not missing, f"files are not there: {missing}")
-        extra = {name for name in kept if name.endswith(".partial")}
-        self.found.expect(not extra, f"pieces of files were left: {extra}")
+        extra = kept - wanted - self._earlier
+        self.found.expect(not extra, f"files that nobody names: {extra}")
+        self._earlier |= wanted
 
-    @property
-    def folder(self) -> Path:
-        return self._service.folder
+    def _files(self) -> set[str]:
+        """Return the ids of all files, and the names of those that are being written."""
+        folder = self._service.folder / "headrace.db.files"
+        return {path.name for path in folder.iterdir()}
+
+    def _whole(self) -> frozenset[str]:
+        return frozenset(n for n in self._files() if not n.endswith(".partial"))
 
     def _lines_of(self, id: str | None) -> list[dict[str, Any]]:
         if not id:

@@ -14,7 +14,7 @@ from killing import STATES, Killing, Service
 from shell_live import providing
 
 pytestmark = [pytest.mark.live, pytest.mark.slow]
-LINES = 3_000
+LINES = 6_000
 KILLS = 3
 LONGEST_S = {
     "validating": 0.05,
