@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
@@ -14,9 +15,9 @@ from headrace.engine.served import Served
 from headrace.engine.session import Session, SessionTools
 from headrace.engine.shutdown import Shutdown
 from headrace.engine.vigil import Patience, Vigil
-from headrace.errors import CallError, Unauthorised, Unreachable
+from headrace.errors import CallError, StoreFull, Unauthorised, Unreachable
 from headrace.events import unheard
-from headrace.jobs import Flow, Job, JobState, Leased
+from headrace.jobs import Flow, Job, JobState, Leased, Recorded
 from headrace.model import Call, Endpoint, Limits, Outcome, Trace
 from headrace.stores.memory import MemoryStore
 from headrace.testing.store_world import seen, submit
@@ -131,3 +132,31 @@ def test_a_new_process_tries_again_what_was_paused_for_its_upstream() -> None:
         return [(await seen(store, job)).state for job in (refused, held)]
 
     assert asyncio.run(main()) == [JobState.COMPLETED, JobState.PAUSED]
+
+
+class Filled(MemoryStore):
+    """A store without room for outcomes, until somebody makes some."""
+
+    has_room = False
+    refused = 0
+
+    async def record(self, *given: Any) -> Recorded:
+        if not self.has_room:
+            self.refused += 1
+            raise StoreFull("the disk is full")
+        return await super().record(*given)
+
+
+def test_a_full_disk_ends_nothing_and_loses_nothing() -> None:
+    async def main() -> tuple[int, Job]:
+        store, sick = Filled(SystemClock()), Sick(lambda: Unreachable("refused"))
+        sick.is_mended = True
+        job = await submit(store, 10)
+        async with at_work(store, sick):
+            while not store.refused:
+                await SystemClock().sleep(0.01)
+            store.has_room = True
+            return store.refused, await until(store, job, JobState.COMPLETED)
+
+    refused, done = asyncio.run(main())
+    assert (refused, done.counts.succeeded) == (1, 10)
