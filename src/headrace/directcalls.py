@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -12,6 +12,7 @@ import msgspec
 from headrace.app import BuiltRoute
 from headrace.changes import LOOK_S, Changes
 from headrace.engine.direct import answer, reply
+from headrace.engine.streaming import at_end
 from headrace.errors import CallError, ConfigError, QueueFull, TimedOut
 from headrace.events import CallEnded
 from headrace.jobs import Flow, Leased
@@ -108,11 +109,7 @@ class DirectCalls:
         except BaseException:
             tell(None)
             raise
-        if found.chunks is None:
-            tell(found.usage)
-        else:
-            found.chunks = _ToldChunks(found, tell)
-        return found
+        return at_end(found, lambda: tell(found.usage))
 
     async def each(
         self, payload: Any, route: str, timeout_s: float
@@ -162,43 +159,3 @@ class DirectCalls:
         tenant, key = asker.tenant, asker.key
         flow = Flow(0, "call", route, priority, tenant, deadline_s, key=key)
         return built, built.served.make_call(lease, flow), item.custom_id
-
-
-class _ToldChunks:
-    """Chunks of a streamed reply whose end is told, however it ends.
-
-    Args:
-        reply: its chunks are read through this from now on.
-        tell: called once, with what the stream has said of its tokens.
-    """
-
-    def __init__(self, reply: Reply, tell: Callable[[Usage | None], None]) -> None:
-        assert reply.chunks is not None
-        self._reply = reply
-        self._chunks = reply.chunks
-        self._tell = tell
-        self._over = False
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self
-
-    async def __anext__(self) -> bytes:
-        try:
-            return await anext(self._chunks)
-        except BaseException:
-            self._end()
-            raise
-
-    async def aclose(self) -> None:
-        """Stop reading; idempotent."""
-        try:
-            close = getattr(self._chunks, "aclose", None)
-            if close is not None:
-                await close()
-        finally:
-            self._end()
-
-    def _end(self) -> None:
-        if not self._over:
-            self._over = True
-            self._tell(self._reply.usage)

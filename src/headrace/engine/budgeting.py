@@ -10,11 +10,12 @@ take ──► purses of the job and of its tenant hold it ───────
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import msgspec
 
+from headrace.engine.streaming import at_end
 from headrace.errors import BudgetSpent
 from headrace.model import Call, Endpoint, Handler, Layer, Reply, Usage
 from headrace.policies.budget import (
@@ -334,52 +335,11 @@ def budgeting(till: Till) -> Layer:
                 else:
                     till.give_back(call, hold)
                 raise
-            if reply.chunks is not None:
-                reply.chunks = _PaidChunks(till, call, hold, reply)
-            else:
-                till.settle(call, hold, reply.usage)
-            return reply
+            return at_end(reply, lambda: till.settle(call, hold, reply.usage))
 
         return handle
 
     return layer
-
-
-class _PaidChunks:
-    """Chunks of a streamed reply that are paid for when they end."""
-
-    def __init__(self, till: Till, call: Call, hold: Hold, reply: Reply) -> None:
-        assert reply.chunks is not None
-        self._till = till
-        self._call = call
-        self._hold = hold
-        self._reply = reply
-        self._chunks = reply.chunks
-        self._over = False
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self
-
-    async def __anext__(self) -> bytes:
-        try:
-            return await anext(self._chunks)
-        except BaseException:
-            self._pay()
-            raise
-
-    async def aclose(self) -> None:
-        """Stop reading; idempotent."""
-        try:
-            close = getattr(self._chunks, "aclose", None)
-            if close is not None:
-                await close()
-        finally:
-            self._pay()
-
-    def _pay(self) -> None:
-        if not self._over:
-            self._over = True
-            self._till.settle(self._call, self._hold, self._reply.usage)
 
 
 def _future() -> asyncio.Future[None]:

@@ -6,7 +6,7 @@ A call without a key, or with one that has neither, passes for one look into a d
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 
@@ -14,6 +14,7 @@ from headrace.clock import Clock
 from headrace.engine.crew import Crew
 from headrace.engine.keymeters import KeyMeters
 from headrace.engine.keypurses import OF_KEY, KeyPurses, Ledger
+from headrace.engine.streaming import at_end
 from headrace.errors import BudgetSpent
 from headrace.jobs import Flow
 from headrace.model import Call, Handler, Layer, Reply
@@ -177,40 +178,4 @@ async def _ended(handler: Handler, call: Call, end: Callable[[], None]) -> Reply
     except BaseException:
         end()
         raise
-    if reply.chunks is None:
-        end()
-    else:
-        reply.chunks = _Chunks(reply.chunks, end)
-    return reply
-
-
-class _Chunks:
-    """Chunks of a streamed reply, at whose end something is to be done."""
-
-    def __init__(self, chunks: AsyncIterator[bytes], end: Callable[[], None]) -> None:
-        self._chunks = chunks
-        self._end: Callable[[], None] | None = end
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self
-
-    async def __anext__(self) -> bytes:
-        try:
-            return await anext(self._chunks)
-        except BaseException:
-            self._finish()
-            raise
-
-    async def aclose(self) -> None:
-        """Stop reading; idempotent."""
-        try:
-            close = getattr(self._chunks, "aclose", None)
-            if close is not None:
-                await close()
-        finally:
-            self._finish()
-
-    def _finish(self) -> None:
-        end, self._end = self._end, None
-        if end is not None:
-            end()
+    return at_end(reply, end)

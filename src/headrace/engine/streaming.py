@@ -1,9 +1,9 @@
-"""A streamed reply owns its permits until it ends, fails or is closed."""
+"""A streamed reply is over when it ends, fails or is closed; it owns its permits till then."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from headrace.engine.deadlines import Deadlines, timed_out
 from headrace.engine.ticket import Ticket
@@ -61,9 +61,7 @@ class OwnedChunks:
     async def aclose(self) -> None:
         """Stop reading: close the call and give its permits back; idempotent."""
         try:
-            close = getattr(self._chunks, "aclose", None)
-            if close is not None:
-                await close()
+            await close(self._chunks)
         finally:
             if self._end():
                 self._ticket.broke_off()
@@ -71,3 +69,53 @@ class OwnedChunks:
     def _end(self) -> bool:
         first, self._over = not self._over, True
         return first
+
+
+def at_end(reply: Reply, end: Callable[[], None]) -> Reply:
+    """Call `end` once the reply is over: now, or if it is streamed when that ends.
+
+    Its chunks are read through what is returned. By then `reply.usage` says what they
+    have said of their tokens.
+    """
+    if reply.chunks is None:
+        end()
+    else:
+        reply.chunks = _EndedChunks(reply.chunks, end)
+    return reply
+
+
+class _EndedChunks:
+    """Chunks of a streamed reply at whose end something is to be done."""
+
+    def __init__(self, chunks: AsyncIterator[bytes], end: Callable[[], None]) -> None:
+        self._chunks = chunks
+        self._end: Callable[[], None] | None = end
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        try:
+            return await anext(self._chunks)
+        except BaseException:
+            self._finish()
+            raise
+
+    async def aclose(self) -> None:
+        """Stop reading; idempotent."""
+        try:
+            await close(self._chunks)
+        finally:
+            self._finish()
+
+    def _finish(self) -> None:
+        end, self._end = self._end, None
+        if end is not None:
+            end()
+
+
+async def close(chunks: AsyncIterator[bytes]) -> None:
+    """Stop reading chunks that may have a call to close."""
+    closing = getattr(chunks, "aclose", None)
+    if closing is not None:
+        await closing()

@@ -9,7 +9,7 @@ from starlette.requests import HTTPConnection
 
 from headrace.service.errors import ApiError
 from headrace.service.keychores import KeyChores
-from headrace.service.keymeter import Door
+from headrace.service.keydoor import Door
 from headrace.service.keys import Keys
 from headrace.service.loopback import refuse_web_pages
 from headrace.service.principal import LOCAL, Principal, Scope

@@ -16,7 +16,7 @@ from headrace.ports.tracing import Tracing
 from headrace.routes import HttpRoute
 from headrace.routes import Keys as EndpointKeys
 from headrace.service.keychores import KeyChores
-from headrace.service.keymeter import Door
+from headrace.service.keydoor import Door
 from headrace.service.keyroom import KeyRoom
 from headrace.service.keywatch import KeyWatch
 from headrace.service.openai.batchbook import BatchBook

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -12,6 +11,7 @@ from headrace.durable import Headrace
 from headrace.engine.keypurses import OF_KEY
 from headrace.errors import StoreError, WrongState
 from headrace.jobs import JOB_ENDS, JobState
+from headrace.service.beside import beside
 from headrace.service.keybook import Waiting
 from headrace.service.keyroom import KeyRoom
 
@@ -48,13 +48,10 @@ class KeyChores:
     @asynccontextmanager
     async def kept(self) -> AsyncIterator[None]:
         """Do it while the block lasts; at its end unused money goes back."""
-        working = asyncio.create_task(self._run())
         try:
-            yield
+            async with beside(self._run()):
+                yield
         finally:
-            working.cancel()
-            with suppress(asyncio.CancelledError):
-                await working
             try:
                 await self._keyed.purses.tidy(all_of_it=True)
                 await self._write_uses()

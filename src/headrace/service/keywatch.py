@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
-from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
+from contextlib import AbstractAsyncContextManager, aclosing, contextmanager
 from typing import TypeVar
 
 from headrace.clock import Clock
 from headrace.errors import HeadraceError, StoreError
+from headrace.service.beside import beside
 from headrace.service.keys import Keys
 
 LOOK_S = 1.0
@@ -79,16 +79,9 @@ class KeyWatch:
         finally:
             self._visits.discard(visit)
 
-    @asynccontextmanager
-    async def kept(self) -> AsyncIterator[None]:
+    def kept(self) -> AbstractAsyncContextManager[None]:
         """End visits whose keys are gone, while the block lasts."""
-        looking = asyncio.create_task(self._run())
-        try:
-            yield
-        finally:
-            looking.cancel()
-            with suppress(asyncio.CancelledError):
-                await looking
+        return beside(self._run())
 
     async def _run(self) -> None:
         while True:

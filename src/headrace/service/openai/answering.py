@@ -9,6 +9,7 @@ import msgspec
 from fastapi import Response
 from starlette.types import Receive, Scope, Send
 
+from headrace.engine.streaming import close
 from headrace.errors import (
     BadReply,
     BudgetSpent,
@@ -24,7 +25,7 @@ from headrace.errors import (
 )
 from headrace.model import Reply
 from headrace.service.errors import ApiError, envelope, error_response
-from headrace.service.keymeter import quota_spent
+from headrace.service.keydoor import quota_spent
 from headrace.service.presence import ClientGone, Presence
 from headrace.service.veil import Veil, is_envelope
 
@@ -152,7 +153,7 @@ class StreamedAnswer(Response):
         except ClientGone:
             pass
         finally:
-            await _close(self._chunks)
+            await close(self._chunks)
 
 
 async def _told(
@@ -170,9 +171,3 @@ async def _told(
 
 def _part(body: bytes, *, more: bool) -> dict[str, object]:
     return {"type": "http.response.body", "body": body, "more_body": more}
-
-
-async def _close(chunks: AsyncIterator[bytes]) -> None:
-    close = getattr(chunks, "aclose", None)
-    if close is not None:
-        await close()

@@ -13,7 +13,7 @@ from collections.abc import (
     Callable,
     Container,
 )
-from contextlib import aclosing, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, aclosing, suppress
 from typing import Final, Literal
 
 import msgspec
@@ -21,6 +21,7 @@ import msgspec
 from headrace.clock import Clock
 from headrace.errors import NotFound, StoreError
 from headrace.ports import Document, Documents, Files
+from headrace.service.beside import beside
 from headrace.service.openai.batchfiles import NewFile
 
 _log = logging.getLogger("headrace.service")
@@ -223,22 +224,16 @@ class FileStore:
                     count += 1
         return count
 
-    @asynccontextmanager
-    async def tidied(
+    def tidied(
         self, in_use: InUse, also: Callable[[], Awaitable[None]]
-    ) -> AsyncIterator[None]:
+    ) -> AbstractAsyncContextManager[None]:
         """Forget files in time while the block lasts.
 
         Args:
             in_use: returns the ids of files that somebody still needs.
             also: what else is to be tidied about once a minute.
         """
-        tidying = asyncio.create_task(self._keep_tidy(in_use, also))
-        try:
-            yield
-        finally:
-            tidying.cancel()
-            await asyncio.gather(tidying, return_exceptions=True)
+        return beside(self._keep_tidy(in_use, also))
 
     async def _keep_tidy(
         self, in_use: InUse, also: Callable[[], Awaitable[None]]

@@ -5,15 +5,15 @@ Uploaded files expire at times of their own; events are not kept at all.
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import AsyncIterator, Container
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Container
+from contextlib import AbstractAsyncContextManager
 
 from headrace.clock import Clock
 from headrace.errors import StoreError, WrongState
 from headrace.jobs import JOB_ENDS, Job
 from headrace.ports import Store
+from headrace.service.beside import beside
 from headrace.service.openai.batch import Batch
 from headrace.service.openai.batchbook import BatchBook
 from headrace.service.openai.filestore import FileStore
@@ -50,16 +50,9 @@ class Retention:
         self._repeats = Repeats(store.documents(), clock)
         self._submissions = Submissions(store, clock)
 
-    @asynccontextmanager
-    async def kept(self) -> AsyncIterator[None]:
+    def kept(self) -> AbstractAsyncContextManager[None]:
         """Remove what is over, now and every ten minutes, while the block lasts."""
-        pruning = asyncio.create_task(self._run())
-        try:
-            yield
-        finally:
-            pruning.cancel()
-            with suppress(asyncio.CancelledError):
-                await pruning
+        return beside(self._run())
 
     async def prune(self) -> int:
         """Remove jobs and batches that have been over for long enough.

@@ -21,6 +21,7 @@ from headrace.clock import Clock
 from headrace.errors import StoreError
 from headrace.jobs import Job
 from headrace.ports import Jobs
+from headrace.service.beside import beside
 from headrace.service.stream.listener import Listener
 from headrace.service.stream.views import View, view_of_job
 
@@ -207,15 +208,12 @@ class Hub(Watcher):
     async def running(self) -> AsyncIterator[None]:
         """Tell while the block lasts; then nothing more is to come."""
         self._home.changes.watch(self)
-        telling = asyncio.create_task(self._run())
-        try:
-            yield
-        finally:
-            self._home.changes.unwatch(self)
-            self.stopping()
-            telling.cancel()
-            with suppress(asyncio.CancelledError):
-                await telling
+        async with beside(self._run()):
+            try:
+                yield
+            finally:
+                self._home.changes.unwatch(self)
+                self.stopping()
 
     async def _run(self) -> None:
         look_at = self._clock.monotonic() + LOOK_S
