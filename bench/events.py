@@ -6,17 +6,14 @@ The engine, the service and its sockets share one process; the clients are anoth
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-import uvicorn
 import uvloop
 
 import headrace
@@ -29,6 +26,7 @@ from headrace.service.api import make_app
 from headrace.service.core import Service
 from headrace.service.keyroom import KeyRoom
 from measure import REPEATS, median, table, used_cpu_s
+from processes import serving
 
 ITEMS = int(os.environ.get("BENCH_ITEMS", "100000"))
 LISTENERS = int(os.environ.get("BENCH_LISTENERS", "1000"))
@@ -57,23 +55,6 @@ async def _listen(url: str) -> None:
     print(sum(await asyncio.gather(*(one() for _ in range(LISTENERS)))))
 
 
-@contextlib.asynccontextmanager
-async def _served(service: Service) -> AsyncIterator[str]:
-    config = uvicorn.Config(
-        make_app(service), port=0, log_config=None, access_log=False, lifespan="off"
-    )
-    server = uvicorn.Server(config)
-    serving = asyncio.create_task(server.serve())
-    while not server.started:  # noqa: ASYNC110  uvicorn tells nobody
-        await asyncio.sleep(0.01)
-    port = server.servers[0].sockets[0].getsockname()[1]
-    try:
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.should_exit = True
-        await serving
-
-
 class Run(NamedTuple):
     """What one run came to."""
 
@@ -91,7 +72,7 @@ async def _once(folder: str, listeners: int) -> Run:
     room = KeyRoom(clock)
     async with headrace.open(where, [route], make_keyed=room) as home:
         service = Service(home, ServeSettings(), clock, MemoryFiles(), room)
-        async with service.hub.running(), _served(service) as url:
+        async with service.hub.running(), serving(make_app(service)) as url:
             return await _run(home, service, url, listeners)
 
 

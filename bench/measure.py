@@ -35,6 +35,11 @@ def median(values: Sequence[float]) -> float:
     return statistics.median(values)
 
 
+def quantile_ms(values_s: Sequence[float], share: float) -> float:
+    """Return what this share of some seconds is not above, in ms; `share` by thousandths."""
+    return statistics.quantiles(values_s, n=1_000)[round(share * 1_000) - 1] * 1_000
+
+
 def table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a Markdown table."""
     print(f"\n## {title}\n")

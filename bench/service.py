@@ -8,50 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import os
-import statistics
-import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
 import aiohttp
 import uvloop
 
 from http_calls import provider
-from measure import table
+from measure import quantile_ms, table
+from processes import cpu_s, service
 
 PER_S = 200
 SECONDS = float(os.environ.get("BENCH_SECONDS", "10"))
 UNDER_WAY = 64
 _BODY = {"model": "m", "messages": [{"role": "user", "content": "Say something."}]}
 _PATH = "/v1/chat/completions"
-
-
-@contextmanager
-def service(upstream: str, *flags: str) -> Iterator[tuple[str, int]]:
-    """Run a service in front of an upstream; give its address and process id."""
-    command = [sys.executable, "-m", "headrace", "serve", "--port", "0"]
-    command += ["--base-url", upstream, *flags]
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        subprocess.Popen(
-            command, stdout=subprocess.PIPE, text=True, cwd=folder
-        ) as process,
-    ):
-        assert process.stdout is not None
-        try:
-            yield process.stdout.readline().split()[1], process.pid
-        finally:
-            process.terminate()
-
-
-def cpu_s(pid: int) -> float:
-    """Return the processor time that a process has used."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 async def _ask(session: aiohttp.ClientSession, base_url: str) -> float:
@@ -98,10 +68,6 @@ async def crowded(base_url: str) -> float:
         return made / (time.perf_counter() - began_at)
 
 
-def _ms(values: list[float], share: float) -> float:
-    return statistics.quantiles(values, n=1_000)[int(share * 1_000) - 1] * 1_000
-
-
 def overhead() -> None:
     with (
         provider("--latency", "constant:0.02") as upstream,
@@ -110,7 +76,7 @@ def overhead() -> None:
         direct, through = uvloop.run(paced(upstream, url))
     rows = []
     for name, share in (("median", 0.5), ("p90", 0.9), ("p99", 0.99)):
-        before, after = _ms(direct, share), _ms(through, share)
+        before, after = quantile_ms(direct, share), quantile_ms(through, share)
         cells = (before, after, after - before)
         rows.append([name, *(f"{ms:.2f}" for ms in cells)])
     head = ("of the calls", "direct, ms", "through the gateway, ms", "more, ms")

@@ -9,21 +9,18 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
-import uvicorn
 import uvloop
 from fastapi import FastAPI, UploadFile
 
 from http_calls import provider
 from measure import table
-from service import cpu_s, service
+from processes import cpu_s, serve_app, service, started
 from wire import Wire
 
 MB = int(os.environ.get("BENCH_MB", "500"))
@@ -51,39 +48,12 @@ def serve_bare() -> None:
             os.fsync(kept.fileno())
         return {"id": size}
 
-    config = uvicorn.Config(app, port=0, access_log=False, log_config=None)
-    server = uvicorn.Server(config)
-
-    async def main() -> None:
-        serving = asyncio.create_task(server.serve())
-        while not server.started:  # noqa: ASYNC110  uvicorn tells nobody
-            await asyncio.sleep(0.01)
-        port = server.servers[0].sockets[0].getsockname()[1]
-        print(f"ready http://127.0.0.1:{port}", flush=True)
-        await serving
-
-    uvloop.run(main())
+    serve_app(app)
 
 
-@contextmanager
-def bare() -> Iterator[tuple[str, int]]:
+def bare() -> AbstractContextManager[tuple[str, int]]:
     """Run the floor; give its address and process id."""
-    command = [sys.executable, str(Path(__file__).resolve()), "bare"]
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        subprocess.Popen(
-            command,
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=folder,
-            env={**os.environ, "TMPDIR": folder},
-        ) as process,
-    ):
-        assert process.stdout is not None
-        try:
-            yield process.stdout.readline().split()[1], process.pid
-        finally:
-            process.terminate()
+    return started(str(Path(__file__).resolve()), "bare")
 
 
 def make_input(path: Path) -> int:

@@ -10,23 +10,18 @@ import asyncio
 import json
 import os
 import sqlite3
-import statistics
-import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-import uvicorn
 import uvloop
 from fastapi import FastAPI, Request
 
 from http_calls import provider
-from measure import table
-from service import cpu_s, service
+from measure import quantile_ms, table
+from processes import cpu_s, serve_app, service, started
 from wire import Wire
 
 JOBS = int(os.environ.get("BENCH_JOBS", "3000"))
@@ -56,35 +51,12 @@ def serve_bare() -> None:
         made = database.execute("INSERT INTO bare (body) VALUES (?)", (body,))
         return {"id": made.lastrowid, "items": len(json.loads(body))}
 
-    config = uvicorn.Config(app, port=0, access_log=False, log_config=None)
-    server = uvicorn.Server(config)
-
-    async def main() -> None:
-        serving = asyncio.create_task(server.serve())
-        while not server.started:  # noqa: ASYNC110  uvicorn tells nobody
-            await asyncio.sleep(0.01)
-        port = server.servers[0].sockets[0].getsockname()[1]
-        print(f"ready http://127.0.0.1:{port}", flush=True)
-        await serving
-
-    uvloop.run(main())
+    serve_app(app)
 
 
-@contextmanager
-def bare() -> Iterator[tuple[str, int]]:
+def bare() -> AbstractContextManager[tuple[str, int]]:
     """Run the floor; give its address and process id."""
-    command = [sys.executable, str(Path(__file__).resolve()), "bare"]
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        subprocess.Popen(
-            command, stdout=subprocess.PIPE, text=True, cwd=folder
-        ) as process,
-    ):
-        assert process.stdout is not None
-        try:
-            yield process.stdout.readline().split()[1], process.pid
-        finally:
-            process.terminate()
+    return started(str(Path(__file__).resolve()), "bare")
 
 
 async def submit(url: str) -> tuple[float, list[float]]:
@@ -110,7 +82,12 @@ def submitted(name: str, url: str, pid: int) -> list[str]:
     per_s, times = uvloop.run(submit(url))
     used_us = (cpu_s(pid) - before) / JOBS * 1e6
     cells = (f"{per_s:,.0f}", f"{used_us:,.0f}", f"{1e6 / used_us:,.0f}")
-    return [name, *cells, f"{_ms(times, 0.5):.1f}", f"{_ms(times, 0.99):.1f}"]
+    return [
+        name,
+        *cells,
+        f"{quantile_ms(times, 0.5):.1f}",
+        f"{quantile_ms(times, 0.99):.1f}",
+    ]
 
 
 def submitting() -> None:
@@ -186,17 +163,13 @@ def asking() -> None:
         ):
             times = uvloop.run(ask_while_busy(url))
         for name, found in times.items():
-            cells = [_ms(found, share) for share in (0.5, 0.99)]
+            cells = [quantile_ms(found, share) for share in (0.5, 0.99)]
             rows.append([latency, name, *(f"{ms:.1f}" for ms in cells)])
     table(
         f"Status calls while {RUNNING:,} items run",
         ("latency of the upstream", "what is asked", "median ms", "p99 ms"),
         rows,
     )
-
-
-def _ms(values: list[float], share: float) -> float:
-    return statistics.quantiles(values, n=1_000)[int(share * 1_000) - 1] * 1_000
 
 
 if __name__ == "__main__":

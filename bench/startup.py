@@ -12,9 +12,9 @@ import sys
 import tempfile
 import time
 import urllib.request
-from pathlib import Path
 
 from measure import REPEATS, median, table
+from processes import cpu_s
 
 _BARE = """
 import asyncio, uvicorn, uvloop
@@ -44,18 +44,20 @@ def started(command: list[str], folder: str, environ: dict[str, str]) -> list[fl
     """Start a server once; return the seconds to its first answer, and of processor."""
     start = time.perf_counter()
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, text=True, cwd=folder, env=environ
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        cwd=folder,
+        env=environ,
     ) as process:
         assert process.stdout is not None
         url = process.stdout.readline().split()[1]
         with urllib.request.urlopen(f"{url}/health/live") as answer:
             answer.read()
         took_s = time.perf_counter() - start
-        fields = (
-            Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
-        )
+        used_s = cpu_s(process.pid)
         process.terminate()
-    used_s = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
     return [took_s, used_s]
 
 
