@@ -47,7 +47,10 @@ def test_doubles_are_told_and_left_out() -> None:
         store = MemoryStore(SystemClock())
         job = await _job(store)
         doubles: list[str] = []
-        on_double = lambda _line, name: doubles.append(name)  # noqa: E731  short
+
+        def on_double(_line: int, name: str) -> None:
+            doubles.append(name)
+
         async with Adding(store, job.number, on_double) as adding:
             await adding.add(_batch("a", "b"))
             await adding.add(_batch("c", "a"))

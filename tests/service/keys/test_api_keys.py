@@ -14,7 +14,7 @@ from headrace.service.api import make_app
 from headrace.service.core import Service
 from headrace.service.errors import ApiError
 from headrace.service.keybook import KeyBook
-from headrace.service.keymeter import Door
+from headrace.service.keydoor import Door
 from headrace.service.keys import Keys, NewKey
 from headrace.service.principal import Principal
 from headrace.simulation.virtual import VirtualClock, run_virtual
